@@ -1,0 +1,58 @@
+"""jobspan: the same parallel Python, from a browser tab to a cluster.
+
+Invariant: importing this package imports nothing else; each public name is looked up when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0.dev0"
+
+_HOMES = {
+    "CannotBlock": "errors",
+    "Event": "model",
+    "FallbackWarning": "errors",
+    "JobspanError": "errors",
+    "Parallel": "parallel",
+    "RemoteError": "errors",
+    "UnpicklableError": "errors",
+    "WorkerBootError": "errors",
+    "WorkerLost": "errors",
+    "cpu_count": "parallel",
+    "delayed": "parallel",
+    "effective_n_jobs": "parallel",
+    "parallel_backend": "config",
+    "parallel_config": "config",
+    "register_parallel_backend": "parallel",
+}
+
+__all__ = [*sorted(_HOMES), "__version__"]
+
+if TYPE_CHECKING:
+    from jobspan.config import parallel_backend, parallel_config
+    from jobspan.errors import (
+        CannotBlock,
+        FallbackWarning,
+        JobspanError,
+        RemoteError,
+        UnpicklableError,
+        WorkerBootError,
+        WorkerLost,
+    )
+    from jobspan.model import Event
+    from jobspan.parallel import Parallel, cpu_count, delayed, effective_n_jobs, register_parallel_backend
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,74 @@
+"""Where facts arrive from other threads: put from anywhere, taken by one driver, blocking or awaiting.
+
+Invariant: nothing is lost between a blocking and an awaiting take, and no take waits while something is there.
+"""
+
+from __future__ import annotations
+
+from _queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
+
+T = TypeVar("T")
+
+
+class Inbox(Generic[T]):
+    """An unbounded queue whose taker gets all that is there."""
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[T | None] = SimpleQueue()  # None: wake up
+        self._awaiting: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+
+    def put(self, item: T) -> None:
+        """Add an item; never blocks."""
+        self._put(item)
+
+    def wake(self) -> None:
+        """Make a take that is waiting return, with nothing if nothing is there."""
+        self._put(None)
+
+    def _put(self, item: T | None) -> None:
+        self._queue.put(item)
+        awaiting = self._awaiting
+        if awaiting is not None:
+            loop, arrived = awaiting
+            try:
+                loop.call_soon_threadsafe(arrived.set)
+            except RuntimeError:  # the loop has been closed: nobody awaits any more
+                self._awaiting = None
+
+    def take(self, timeout: float | None) -> list[T]:
+        """Wait for at least one item, at most `timeout` seconds."""
+        try:
+            item = self._queue.get(timeout is None or timeout > 0, timeout)
+        except Empty:
+            return []
+        return self._drain(item)
+
+    async def atake(self, timeout: float | None) -> list[T]:
+        """Await at least one item, at most `timeout` seconds."""
+        import asyncio
+
+        arrived = asyncio.Event()
+        self._awaiting = asyncio.get_running_loop(), arrived
+        try:
+            if self._queue.empty() and timeout != 0:
+                async with asyncio.timeout(timeout):
+                    await arrived.wait()
+        except TimeoutError:
+            return []
+        finally:
+            self._awaiting = None
+        return self.take(0)
+
+    def _drain(self, item: T | None) -> list[T]:
+        items = [] if item is None else [item]
+        try:
+            while True:
+                item = self._queue.get_nowait()
+                if item is not None:
+                    items.append(item)
+        except Empty:
+            return items

@@ -1,0 +1,86 @@
+"""Tasks in the caller's own thread, one after the other.
+
+Invariant: a task runs only inside a poll, so never before the consumer asks for its result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+
+from jobspan.backends.base import Closing, OpenRequest, Session, Traits
+from jobspan.model import Batch, Completion, Fact, Ticket
+from jobspan.worker.context import LEVEL
+from jobspan.worker.run import run_tasks
+
+_TURN_S = 0.01  # an event loop gets its turn this often
+_NAME = "the caller's thread"
+
+
+class SequentialBackend:
+    """Runs everything where it is called."""
+
+    traits = Traits(memory="shared", inline=True)
+
+    def cpu_count(self) -> int:
+        """One task at a time."""
+        return 1
+
+    def open(self, request: OpenRequest, /) -> Session:
+        """A session without workers."""
+        return SequentialSession(request)
+
+
+class SequentialSession:
+    """Holds the batches until they are polled for."""
+
+    width = 1
+
+    def __init__(self, request: OpenRequest) -> None:
+        self._request = request
+        self._level = LEVEL.get()
+        self._waiting: dict[Ticket, Batch] = {}
+        self._last_turn = perf_counter()
+
+    def submit(self, ticket: Ticket, batch: Batch, /) -> None:
+        """Put the batch aside."""
+        self._waiting[ticket] = batch
+
+    def poll(self, timeout: float | None, /) -> Sequence[Fact]:
+        """Run one batch."""
+        if not self._waiting or timeout == 0:
+            return ()
+        ticket = next(iter(self._waiting))
+        batch = self._waiting.pop(ticket)
+        request = self._request
+        values, error, seconds, nbytes, spans = run_tasks(
+            batch.tasks,
+            first=batch.first,
+            worker=_NAME,
+            level=self._level,
+            budget_s=request.budget_s,
+            watch=request.watch,
+            measure=request.measure,
+        )
+        return (Completion(ticket, values, error, None, _NAME, seconds, nbytes, spans),)
+
+    async def apoll(self, timeout: float | None, /) -> Sequence[Fact]:
+        """Run one batch; the event loop gets a turn every few milliseconds."""
+        import asyncio
+
+        if perf_counter() - self._last_turn > _TURN_S:
+            await asyncio.sleep(0)
+            self._last_turn = perf_counter()
+        return self.poll(timeout)
+
+    def wake(self) -> None:
+        """Nothing waits here."""
+
+    def cancel(self, tickets: Sequence[Ticket], /) -> None:
+        """Forget batches that have not been polled for."""
+        for ticket in tickets:
+            self._waiting.pop(ticket, None)
+
+    def close(self, how: Closing, /) -> None:
+        """Forget what is left."""
+        self._waiting.clear()

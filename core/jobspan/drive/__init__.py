@@ -1,0 +1,1 @@
+"""Drives a run: one conversation between scheduler, session and consumer, and its drivers."""

@@ -1,0 +1,121 @@
+"""One run as a generator that never waits: it carries out the scheduler's orders and yields what needs a driver.
+
+Invariant: the only code that touches the scheduler, the session's `submit` and the user's iterator; whoever
+resumes it does so from one thread at a time. Closing it, at any point, closes the session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from itertools import islice
+from time import monotonic
+from typing import NamedTuple, TypeAlias
+
+from jobspan.backends.base import Closing, Session
+from jobspan.drive.listener import Listener, OnEvent
+from jobspan.model import Completion, Fact, Task
+from jobspan.schedule.core import Emit, Fail, Finish, Pull, Scheduler, Send
+from jobspan.schedule.policy import Policy
+
+_SLOW_PULL_S = 0.01
+class Wait(NamedTuple):
+    """Resume with what the session's ``poll`` returns.
+
+    `hungry`: workers are idle because the consumer holds too much; resume early when it takes something.
+    """
+
+    timeout: float | None
+    hungry: bool
+
+
+class Stall(NamedTuple):
+    """Nothing happens before the consumer takes results: resume when it has."""
+
+
+Step: TypeAlias = Wait | Stall | Emit | Fail | Finish
+Flow: TypeAlias = Generator[Step, Sequence[Fact] | None, None]
+
+
+class Run(NamedTuple):
+    """A run that has begun, for its driver: step through `flow`, wait with `session`, report to `scheduler`."""
+
+    flow: Flow
+    session: Session
+    scheduler: Scheduler
+
+
+def begin(
+    policy: Policy,
+    session: Session,
+    calls: Iterable[Task],
+    *,
+    on_event: OnEvent | None = None,
+    reports_start: bool = False,
+) -> Run:
+    """Put together one run of `calls` on `session`, which it closes at its end.
+
+    Where the session does not report starts (`reports_start`), listeners learn of them with the end.
+    """
+    scheduler = Scheduler(policy, session.width, monotonic())
+    listener = None if on_event is None else Listener(on_event, reports_start)
+    return Run(_flow(scheduler, session, calls, listener), session, scheduler)
+
+
+def _flow(scheduler: Scheduler, session: Session, calls: Iterable[Task], listener: Listener | None) -> Flow:
+    closing: Closing = "kill"
+    try:
+        source = iter(calls)
+        while True:
+            match scheduler.next_order(monotonic()):
+                case Emit() as emit:
+                    yield emit
+                case Send(ticket, batch):
+                    session.submit(ticket, batch)
+                case Pull(count):
+                    if _pull(scheduler, source, count):
+                        _settle(scheduler, (yield Wait(0.0, hungry=False)), listener)
+                case Fail() as fail:
+                    yield fail
+                case Finish() as finish:
+                    closing = "release"
+                    yield finish
+                case None if scheduler.stalled:
+                    yield Stall()
+                case None:
+                    _settle(scheduler, (yield Wait(None, scheduler.hungry)), listener)
+    finally:
+        if closing == "kill":
+            session.cancel(scheduler.in_flight)
+        session.close(closing)
+
+
+def _pull(scheduler: Scheduler, source: Iterator[Task], count: int) -> bool:
+    """Take up to `count` tasks, fewer where the input is slow; True if it was."""
+    begun = monotonic()
+    tasks: list[Task] = []
+    step = 1
+    try:
+        while len(tasks) < count:
+            aim = min(len(tasks) + step, count)
+            tasks.extend(islice(source, aim - len(tasks)))  # keeps what came before an exception
+            if len(tasks) < aim:
+                scheduler.close_source()
+                break
+            if monotonic() - begun > _SLOW_PULL_S:
+                return True
+            step *= 2
+    except Exception as error:
+        error.add_note(f"jobspan: raised by the input of tasks, after {scheduler.pulled + len(tasks)} of them")
+        scheduler.close_source(error)
+    finally:
+        if tasks:
+            scheduler.offer(tasks)
+    return False
+
+
+def _settle(scheduler: Scheduler, facts: Sequence[Fact] | None, listener: Listener | None) -> None:
+    for fact in facts or ():
+        if listener is not None:
+            listener.hear(fact, scheduler.find_batch(fact.ticket))
+        if isinstance(fact, Completion):
+            scheduler.complete(fact)

@@ -1,0 +1,104 @@
+"""The drivers that step through a flow in the caller's own thread: blocking and awaiting, lists and streams.
+
+Invariant: each closes its flow, and thereby the session, however it is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+from typing import Any, NoReturn
+
+from jobspan.drive.flow import Run, Stall, Wait
+from jobspan.schedule.core import Emit, Fail, Finish
+
+
+def run_list(run: Run) -> list[Any]:
+    """Run to the end, waiting where necessary."""
+    results: list[Any] = []
+    flow, session, scheduler = run
+    try:
+        step = next(flow)
+        while True:
+            match step:
+                case Wait(timeout):
+                    step = flow.send(session.poll(timeout))
+                case Emit(values, nbytes):
+                    results += values
+                    scheduler.consumed(len(values), nbytes)
+                    step = next(flow)
+                case Finish():
+                    return results
+                case Fail(error):
+                    raise error
+                case Stall():
+                    _never()
+    finally:
+        flow.close()
+
+
+def iterate(run: Run, *, lazy: bool) -> Generator[Any, None, None]:
+    """Results as the consumer asks for them; the first batches are sent now, unless `lazy`."""
+    results = _iterate(run, lazy)
+    next(results)  # up to the first, empty yield: from here on closing or dropping it closes the flow
+    return results
+
+
+def _iterate(run: Run, lazy: bool) -> Generator[Any, None, None]:
+    flow, session, scheduler = run
+    try:
+        step = None if lazy else next(flow)
+        yield
+        step = next(flow) if step is None else step
+        while True:
+            match step:
+                case Wait(timeout):
+                    step = flow.send(session.poll(timeout))
+                case Emit(values, nbytes):
+                    yield from values
+                    scheduler.consumed(len(values), nbytes)
+                    step = next(flow)
+                case Finish():
+                    return
+                case Fail(error):
+                    raise error
+                case Stall():
+                    _never()
+    finally:
+        flow.close()
+
+
+async def gather(run: Run) -> list[Any]:
+    """Run to the end, awaiting."""
+    results = stream(run)
+    try:
+        return [result async for result in results]
+    finally:
+        await results.aclose()
+
+
+async def stream(run: Run) -> AsyncGenerator[Any, None]:
+    """Results as they come, awaiting."""
+    flow, session, scheduler = run
+    try:
+        step = next(flow)
+        while True:
+            match step:
+                case Wait(timeout):
+                    step = flow.send(await session.apoll(timeout))
+                case Emit(values, nbytes):
+                    for value in values:
+                        yield value
+                    scheduler.consumed(len(values), nbytes)
+                    step = next(flow)
+                case Finish():
+                    return
+                case Fail(error):
+                    raise error
+                case Stall():
+                    _never()
+    finally:
+        flow.close()
+
+
+def _never() -> NoReturn:
+    raise AssertionError("a run whose consumer has taken everything cannot stall: please report this")

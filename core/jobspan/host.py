@@ -1,0 +1,107 @@
+"""What this interpreter can do, found out by trying, never by the platform's name.
+
+Invariant: questions only; each is answered once and remembered, because asking may start a thread.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cache
+
+
+@cache
+def in_pyodide() -> bool:
+    """Whether JavaScript is at hand through Pyodide."""
+    try:
+        import pyodide_js  # noqa: F401  only its presence matters
+    except ImportError:
+        return False
+    return True
+
+
+@cache
+def has_threads() -> bool:
+    """Whether a thread can be started: by starting one."""
+    import threading
+
+    probe = threading.Thread(target=int, daemon=True)
+    try:
+        probe.start()
+    except RuntimeError:
+        return False
+    probe.join()
+    return True
+
+
+@cache
+def has_processes() -> bool:
+    """Whether this Python was built with what worker processes need."""
+    try:
+        import _multiprocessing  # noqa: F401  only its presence matters
+    except ImportError:
+        return False
+    return True
+
+
+def is_gil_enabled() -> bool:
+    """Whether threads have to take turns; may change when an extension module is imported."""
+    probe = getattr(sys, "_is_gil_enabled", None)
+    return True if probe is None else bool(probe())
+
+
+def cpu_count() -> int:
+    """CPUs that this process may use: the least of what the machine has, affinity and cgroups allow.
+
+    In Pyodide, what the browser or node says (``navigator.hardwareConcurrency``).
+    """
+    if in_pyodide():
+        return _javascript_cpus()
+    limits = [os.cpu_count() or 1, *_affinity(), *_cgroup_v2(), *_cgroup_v1()]
+    return max(1, min(limits))
+
+
+def _javascript_cpus() -> int:
+    import js
+
+    navigator = getattr(js, "navigator", None)
+    concurrency = getattr(navigator, "hardwareConcurrency", None)
+    if concurrency:
+        return int(concurrency)
+    process = getattr(js, "process", None)  # node before 21 has no navigator
+    return int(process.getBuiltinModule("node:os").availableParallelism()) if process is not None else 1
+
+
+def _affinity() -> list[int]:
+    if hasattr(os, "process_cpu_count"):  # 3.13: minds -X cpu_count too
+        return [os.process_cpu_count() or 1]
+    if hasattr(os, "sched_getaffinity"):
+        return [len(os.sched_getaffinity(0))]
+    return []
+
+
+def _cgroup_v2(folder: str = "/sys/fs/cgroup") -> list[int]:
+    """The limit in ``cpu.max``: ``"200000 100000"`` is two CPUs, ``"max 100000"`` none."""
+    words = _read(f"{folder}/cpu.max").split()
+    if len(words) == 2 and words[0] != "max":
+        return [_whole_cpus(int(words[0]), int(words[1]))]
+    return []
+
+
+def _cgroup_v1(folder: str = "/sys/fs/cgroup/cpu") -> list[int]:
+    quota, period = _read(f"{folder}/cpu.cfs_quota_us"), _read(f"{folder}/cpu.cfs_period_us")
+    if quota and period and int(quota) > 0:
+        return [_whole_cpus(int(quota), int(period))]
+    return []
+
+
+def _whole_cpus(quota: int, period: int) -> int:
+    return max(1, -(-quota // period))
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,70 @@
+"""Finds a backend by name.
+
+Invariant: a backend's module is imported when its name is first resolved, never before; the error for an unknown
+name lists the known ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, TypeAlias
+
+Factory: TypeAlias = Callable[..., Any]
+
+_BUILT_IN = {
+    "sequential": "jobspan.backends.sequential:SequentialBackend",
+    "threads": "jobspan.backends.threads:ThreadsBackend",
+    "loky": "jobspan.backends.loky:LokyBackend",
+    "web": "jobspan.backends.web:WebBackend",
+}
+_ALIASES = {"threading": "threads", "processes": "loky"}
+
+_registered: dict[str, Factory] = {}
+_default: list[str] = ["auto"]
+
+
+def register(name: str, factory: Factory, *, make_default: bool = False) -> None:
+    """Make `factory` available under `name`; it is called without arguments when the backend is first used."""
+    _registered[name] = factory
+    _instances.pop(name, None)
+    if make_default:
+        _default[0] = name
+
+
+def default_name() -> str:
+    """The backend that is used where none is named."""
+    return _default[0]
+
+
+def canonical(name: str) -> str:
+    """The name itself, or the one it is an alias of."""
+    return name if name in _registered else _ALIASES.get(name, name)
+
+
+def names() -> list[str]:
+    """All names that `find` knows."""
+    return sorted({"auto", *_BUILT_IN, *_ALIASES, *_registered})
+
+
+_instances: dict[str, Any] = {}
+
+
+def find(name: str) -> Any:
+    """The backend of this name, made once.
+
+    Raises
+    ------
+    ValueError
+        For a name that is not known.
+    """
+    name = canonical(name)
+    if name not in _instances:
+        if name in _registered:
+            _instances[name] = _registered[name]()
+        elif name in _BUILT_IN:
+            module, _, attribute = _BUILT_IN[name].partition(":")
+            _instances[name] = getattr(import_module(module), attribute)()
+        else:
+            raise ValueError(f"no backend is called {name!r}; there are {', '.join(names())}, or give an Executor.")
+    return _instances[name]

@@ -1,0 +1,240 @@
+"""The scheduler: facts in, orders out.
+
+A run is a conversation. The flow asks `Scheduler.next_order` until there is none, carries each order out, and
+reports what happened: `Scheduler.offer` and `close_source` answer a `Pull`, `complete` a `Send`, `consumed` an
+`Emit`. Nothing here waits, starts a thread or looks at a clock; time is an argument.
+
+Invariants:
+
+- Every task that was offered is emitted exactly once, in order where the policy says so, or the run fails.
+- No more than ``policy.window`` tasks are pulled and not yet consumed, and no more than ``2 * width`` batches are
+  in flight. Results held for the consumer stay below ``policy.held_bytes``, as far as their sizes are foreseen.
+- Unless the run is over, something is always in flight, waiting to be consumed, or ordered next: it cannot get stuck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from jobspan.model import Batch, Completion, Task, Ticket
+from jobspan.schedule.backlog import Backlog
+from jobspan.schedule.batching import BatchSizer
+from jobspan.schedule.policy import Policy
+
+
+class Pull(NamedTuple):
+    """Take up to `count` tasks from the input; fewer are fine, and none means the input has ended."""
+
+    count: int
+
+
+class Send(NamedTuple):
+    """Submit this batch."""
+
+    ticket: Ticket
+    batch: Batch
+
+
+class Emit(NamedTuple):
+    """Hand these results to the consumer; `nbytes` is their size as far as it was measured."""
+
+    values: list[Any]
+    nbytes: int
+
+
+class Fail(NamedTuple):
+    """End the run by raising this."""
+
+    error: BaseException
+
+
+class Finish(NamedTuple):
+    """The run is complete."""
+
+
+Order: TypeAlias = Pull | Send | Emit | Fail | Finish
+
+
+class Scheduler:
+    """One run's bookkeeping, by batches.
+
+    Parameters
+    ----------
+    policy : Policy
+        The rules of the run.
+    width : int
+        How many tasks can run at the same time.
+    now : float
+        The time, in seconds, of the clock whose readings `next_order` will be given.
+    """
+
+    def __init__(self, policy: Policy, width: int, now: float) -> None:
+        self._policy = policy
+        self._width = width
+        self._begun = now
+        self._sizer = BatchSizer(policy.round_trip_s)
+        self._max_in_flight = 1 if policy.inline else 2 * width
+
+        self._source_open = True
+        self._offered = False  # since the last Send: keeps a slow input from holding back what it gave
+        self._backlog = Backlog()
+        self._in_flight: dict[Ticket, Batch] = {}
+        self._in_flight_tasks = 0
+        self._tickets = 0
+
+        self._finished: dict[int, tuple[list[Any], int]] = {}  # values and bytes by first index, not yet emitted
+        self._next_emitted = 0
+        self._pulled = self._emitted = self._consumed = 0  # numbers of tasks
+        self._held_bytes = 0  # finished and not consumed
+        self._error: BaseException | None = None
+
+    # Facts
+
+    def offer(self, tasks: list[Task]) -> None:
+        """The input gave these tasks; the list is the scheduler's from now on."""
+        self._backlog.append(self._pulled, tasks)
+        self._pulled += len(tasks)
+        self._offered = True
+
+    def close_source(self, error: BaseException | None = None) -> None:
+        """The input has ended, or raised `error`."""
+        self._source_open = False
+        if error is not None:
+            self._fail(error)
+
+    def complete(self, completion: Completion) -> None:
+        """A batch came back; late and repeated completions are ignored."""
+        batch = self._in_flight.pop(completion.ticket, None)
+        if batch is None:
+            return
+        first, tasks = batch
+        self._in_flight_tasks -= len(tasks)
+        if completion.lost is not None:
+            self._fail(completion.lost)
+            return
+        values, nbytes = completion.values, completion.nbytes
+        done = len(values)
+        if done:
+            self._finished[first] = values, nbytes
+            self._held_bytes += nbytes
+            self._sizer.learn(done, completion.seconds, nbytes)
+        if completion.error is not None:
+            self._fail(completion.error)
+        elif done < len(tasks):
+            self._backlog.put_back(first + done, tasks[done:])
+
+    def consumed(self, count: int, nbytes: int) -> None:
+        """The consumer took `count` results of `nbytes`, which `Emit` had handed out."""
+        self._consumed += count
+        self._held_bytes -= nbytes
+
+    def _fail(self, error: BaseException) -> None:
+        if self._error is None:
+            self._error = error
+
+    # Questions
+
+    @property
+    def pulled(self) -> int:
+        """Number of tasks taken from the input."""
+        return self._pulled
+
+    @property
+    def stalled(self) -> bool:
+        """Whether only the consumer can get the run going again: waiting for the session would hang."""
+        return not self._in_flight
+
+    @property
+    def hungry(self) -> bool:
+        """Whether more would be sent if the consumer took something."""
+        return len(self._in_flight) < self._max_in_flight and (self._source_open or bool(self._backlog))
+
+    def find_batch(self, ticket: Ticket) -> Batch | None:
+        """The batch in flight under this ticket."""
+        return self._in_flight.get(ticket)
+
+    @property
+    def in_flight(self) -> Sequence[Ticket]:
+        """Tickets of the batches that were sent and did not come back."""
+        return list(self._in_flight)
+
+    # Orders
+
+    def next_order(self, now: float) -> Order | None:
+        """What to do next; None: wait for the session, or where `stalled` for the consumer."""
+        if self._finished and (emit := self._next_emit()) is not None:
+            return emit
+        if self._error is not None:
+            return Fail(self._error)
+        size = self._batch_size(now)
+        if len(self._in_flight) == self._max_in_flight:
+            if pull := self._next_pull(self._reserve(size)):
+                return pull
+        elif size:
+            if not self._offered and (pull := self._next_pull(size)):
+                return pull
+            if self._backlog:
+                return self._next_send(size)
+        if not (self._source_open or self._backlog or self._in_flight):
+            return Finish()
+        self._offered = False
+        return None
+
+    def _next_emit(self) -> Emit | None:
+        first = self._next_emitted if self._policy.ordered else next(iter(self._finished))
+        found = self._finished.pop(first, None)
+        if found is None:
+            return None
+        self._next_emitted = first + len(found[0])
+        self._emitted += len(found[0])
+        return Emit(*found)
+
+    def _next_pull(self, at_hand: int) -> Pull | None:
+        """Order what is missing until `at_hand` tasks lie in the backlog."""
+        count = at_hand - len(self._backlog)
+        window = self._policy.window
+        if window is not None:
+            count = min(count, window - (self._pulled - self._consumed))
+        return Pull(count) if self._source_open and count > 0 else None
+
+    def _next_send(self, size: int) -> Send:
+        if not self._source_open and self._policy.batch_size is None:
+            # Towards the end ever smaller batches, so that no last one keeps a single worker busy.
+            size = min(size, -(-len(self._backlog) // (2 * self._width)))
+        batch = self._backlog.take(size)
+        self._in_flight_tasks += len(batch.tasks)
+        self._tickets += 1
+        self._in_flight[self._tickets] = batch
+        self._offered = False
+        return Send(self._tickets, batch)
+
+    def _batch_size(self, now: float) -> int:
+        """Tasks that the next batch may have; 0: none may be sent now."""
+        if self._policy.inline:
+            return 1
+        size = self._policy.batch_size or self._sizer.size(now - self._begun)
+        window = self._policy.window
+        if window is not None:
+            size = min(size, max(1, window // self._max_in_flight))
+        limit, task_nbytes = self._policy.held_bytes, self._sizer.task_nbytes
+        if limit is None or not task_nbytes:
+            return size
+        expected = self._held_bytes + self._in_flight_tasks * task_nbytes
+        if room := max(0, int((limit - expected) / task_nbytes)):
+            share = int(limit / task_nbytes / self._max_in_flight)
+            return min(size, room, max(1, share))
+        # Full. Where neither a worker nor the consumer can make room, the one task that everything else
+        # waits for is still unsent: it must go.
+        return 1 if not self._in_flight and self._emitted == self._consumed else 0
+
+    def _reserve(self, size: int) -> int:
+        """Tasks to have at hand while all workers are busy.
+
+        An input of unknown length shows its end early that way, while there is still something to divide.
+        """
+        if self._policy.window is not None:
+            return self._policy.window
+        if self._policy.inline or not self._sizer.measured or self._policy.batch_size is not None:
+            return 0
+        return self._width * size

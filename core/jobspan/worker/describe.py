@@ -1,0 +1,78 @@
+"""Says in a few words which call a task is, for notes on exceptions.
+
+Invariant: never raises, whatever the arguments' ``repr`` does; used only once something has failed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobspan.model import Task
+
+_MAX_CHARS = 60
+_MAX_ARGUMENTS = 4
+
+
+def is_task(item: Any) -> bool:
+    """Whether `item` is what ``delayed(f)(...)`` returns."""
+    return (
+        isinstance(item, tuple)
+        and len(item) == 3
+        and callable(item[0])
+        and isinstance(item[1], tuple | list)
+        and isinstance(item[2], dict)
+    )
+
+
+def short(value: Any) -> str:
+    """``repr(value)``, shortened, and a placeholder where it raises."""
+    import reprlib
+
+    shortener = reprlib.Repr()
+    shortener.maxstring = shortener.maxother = shortener.maxlong = _MAX_CHARS
+    try:
+        return shortener.repr(value)
+    except Exception:  # a user's __repr__ may raise anything
+        return f"<{type(value).__name__}>"
+
+
+def name_of(function: Any) -> str:
+    """The function's qualified name without the noise of enclosing functions."""
+    name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None)
+    return str(name).rpartition("<locals>.")[2] if name else short(function)
+
+
+def describe_task(task: Task) -> str:
+    """The call as one would write it: ``"census('ast.py', depth=3)"``."""
+    function, args, kwargs = task
+    words = [short(value) for value in args] + [f"{name}={short(value)}" for name, value in kwargs.items()]
+    if len(words) > _MAX_ARGUMENTS:
+        words[_MAX_ARGUMENTS:] = ["..."]
+    return f"{name_of(function)}({', '.join(words)})"
+
+
+def argument_name(task: Task, position: int) -> str:
+    """What the function calls its positional argument, as far as that can be known."""
+    function = task[0]
+    shift = 1 if hasattr(function, "__self__") else 0
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    if code is not None and position + shift < code.co_argcount:
+        return repr(code.co_varnames[position + shift])
+    return str(position)
+
+
+def note_task(error: BaseException, index: int, task: Task, worker: str) -> None:
+    """Add to `error` which task raised it, and where."""
+    error.add_note(f"jobspan: raised by task {index}: {describe_task(task)}, on worker {worker}")
+
+
+def not_a_task(item: Any, index: int) -> TypeError:
+    """The error for an item that is not ``delayed(f)(...)``."""
+    hint = (
+        "it is a function: call delayed(function) with the arguments"
+        if callable(item)
+        else "write delayed(function)(arguments) instead of function(arguments)"
+    )
+    return TypeError(
+        f"item {index} of the input is {short(item)}, of type {type(item).__name__}, and not a task; {hint}."
+    )

@@ -1,0 +1,116 @@
+"""Calls in, outcomes out: the only code that runs users' functions on the far side.
+
+Invariant: never raises for what a task does; the outcomes cover the first tasks of the batch, at least
+one, and an error belongs to the task after the values.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from time import perf_counter, time
+from typing import Any, NamedTuple
+
+from jobspan.model import Task
+from jobspan.worker.context import LEVEL
+from jobspan.worker.describe import is_task, not_a_task, note_task
+
+_NEVER = float("inf")
+
+
+class Outcome(NamedTuple):
+    """What `run_tasks` returns; the fields mean what they mean in `jobspan.model.Completion`."""
+
+    values: list[Any]
+    error: BaseException | None
+    seconds: float
+    nbytes: int
+    spans: Sequence[tuple[float, float]]
+
+
+def run_tasks(
+    tasks: Sequence[Task],
+    *,
+    first: int = 0,
+    worker: str = "",
+    level: int = 0,
+    budget_s: float | None = None,
+    watch: bool = False,
+    measure: bool = False,
+    started: Callable[[int, float], object] | None = None,
+) -> Outcome:
+    """Run tasks one after the other until the end, a failure, or the end of the time budget.
+
+    Parameters
+    ----------
+    first : int
+        Index of the first task, for notes and reports.
+    worker : str
+        Name of this worker, for notes.
+    level : int
+        Nesting level that the tasks see.
+    budget_s : float, optional
+        Come back after this many seconds with what is finished.
+    watch : bool
+        Record the start and end of each task.
+    measure : bool
+        Add up the sizes of the values.
+    started : callable, optional
+        Called with ``(index, time)`` before each task; needs `watch`.
+    """
+    values: list[Any] = []
+    spans: list[tuple[float, float]] = []
+    error: BaseException | None = None
+    token = LEVEL.set(level)
+    begin = perf_counter()
+    deadline = _NEVER if budget_s is None else begin + budget_s
+    try:
+        if watch:
+            _run_watched(tasks, values, spans, deadline, first, started)
+        else:
+            append = values.append
+            for function, args, kwargs in tasks:
+                append(function(*args, **kwargs))
+                if perf_counter() > deadline:
+                    break
+    except BaseException as raised:  # whatever a task raises is its outcome, SystemExit too
+        error = _blame(raised, tasks[len(values)], first + len(values), worker)
+    finally:
+        LEVEL.reset(token)
+    seconds = perf_counter() - begin
+    return Outcome(values, error, seconds, sum(map(size_of, values)) if measure else 0, spans)
+
+
+def _run_watched(
+    tasks: Sequence[Task],
+    values: list[Any],
+    spans: list[tuple[float, float]],
+    deadline: float,
+    first: int,
+    started: Callable[[int, float], object] | None,
+) -> None:
+    for task in tasks:
+        begin = time()
+        if started is not None:
+            started(first + len(values), begin)
+        try:
+            function, args, kwargs = task
+            value = function(*args, **kwargs)
+        finally:
+            spans.append((begin, time()))
+        values.append(value)
+        if perf_counter() > deadline:
+            return
+
+
+def _blame(error: BaseException, task: Any, index: int, worker: str) -> BaseException:
+    if not is_task(task):
+        return not_a_task(task, index)
+    note_task(error, index, task, worker)
+    return error
+
+
+def size_of(value: Any) -> int:
+    """Bytes that a result holds, cheaply: ``nbytes`` where it has one, else ``sys.getsizeof``."""
+    nbytes = getattr(value, "nbytes", None)
+    return nbytes if isinstance(nbytes, int) else sys.getsizeof(value, 64)

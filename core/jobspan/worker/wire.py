@@ -1,0 +1,154 @@
+"""How batches and outcomes cross to a worker that shares no memory with the caller.
+
+Invariant: one format for every copying backend (loky, executors, Web Workers): pickled plain tuples, with
+large buffers beside them where the backend can carry them; what cannot cross becomes an error, never garbage.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from jobspan.errors import RemoteError, UnpicklableError
+from jobspan.model import Batch, Completion, Task, Ticket
+from jobspan.persist.pickling import BufferSink, dumps, explain, is_picklable, loads
+from jobspan.worker.describe import argument_name, describe_task, is_task, name_of, not_a_task, note_task
+from jobspan.worker.run import Outcome, run_tasks
+
+Buffers: TypeAlias = Sequence[Any]
+
+
+def encode_batch(
+    batch: Batch,
+    *,
+    level: int,
+    budget_s: float | None,
+    watch: bool,
+    buffer_callback: BufferSink | None = None,
+) -> bytes:
+    """Pickle a batch.
+
+    Raises
+    ------
+    UnpicklableError
+        Naming the argument, and the path to the culprit inside it.
+    TypeError
+        For an item that is not a task.
+    """
+    options = (batch.first, level, budget_s, watch)
+    try:
+        return dumps((options, *_compact(batch.tasks)), buffer_callback=buffer_callback)
+    except Exception as error:  # a reducer may raise anything, and an item that is no task fails to unpack
+        for offset, item in enumerate(batch.tasks):
+            if not is_task(item):
+                raise not_a_task(item, batch.first + offset) from None
+        raise _explain_batch(batch, error) from error
+
+
+def _compact(tasks: Sequence[Task]) -> tuple[Any, list[Any]]:
+    """The common function and the argument tuples alone, an eighth of the cost, where nothing else is needed."""
+    common = tasks[0][0]
+    if all(function is common and not kwargs for function, _, kwargs in tasks):
+        return common, [args for _, args, _ in tasks]
+    return None, list(tasks)
+
+
+def _explain_batch(batch: Batch, error: Exception) -> UnpicklableError:
+    for offset, task in enumerate(batch.tasks):
+        if not is_picklable(task):
+            function, args, kwargs = task
+            found = explain(
+                [(f"function {name_of(function)}", function)]
+                + [(f"argument {argument_name(task, i)}", value) for i, value in enumerate(args)]
+                + [(f"argument {name!r}", value) for name, value in kwargs.items()],
+                error,
+            )
+            found.add_note(f"jobspan: task {batch.first + offset}: {describe_task(task)}")
+            return found
+    return explain([], error)
+
+
+def run_encoded(
+    payload: bytes,
+    buffers: Buffers = (),
+    *,
+    worker: str = "",
+    started: Callable[[int, float], object] | None = None,
+    buffer_callback: BufferSink | None = None,
+) -> bytes:
+    """Run an encoded batch on the worker and return the encoded outcome."""
+    worker = worker or f"process {os.getpid()}"
+    try:
+        (first, level, budget_s, watch), common, items = loads(payload, buffers=buffers)
+    except BaseException as error:  # an import that fails on this side is the batch's fault, not the pool's
+        error.add_note(f"jobspan: raised by worker {worker} while it unpickled a batch; is the same code there?")
+        return _encode_lost(error, worker)
+    tasks = items if common is None else [(common, args, {}) for args in items]
+    outcome = run_tasks(
+        tasks,
+        first=first,
+        worker=worker,
+        level=level,
+        budget_s=budget_s,
+        watch=watch,
+        started=started,
+    )
+    return _encode_outcome(outcome, first, tasks, worker, buffer_callback)
+
+
+def _encode_outcome(
+    outcome: Outcome, first: int, tasks: Sequence[Task], worker: str, buffer_callback: BufferSink | None
+) -> bytes:
+    values, error, seconds, _, spans = outcome
+    if error is not None:
+        error = _portable(error)
+    try:
+        return dumps((values, error, None, worker, seconds, spans), buffer_callback=buffer_callback)
+    except Exception as refusal:  # a reducer may raise anything
+        good = next(i for i, value in enumerate(values) if not is_picklable(value))
+        index = first + good
+        unpicklable = explain([(f"the result of task {index}", values[good])], refusal)
+        note_task(unpicklable, index, tasks[good], worker)
+        reply = (values[:good], unpicklable, None, worker, seconds, spans[: good + 1])
+        return dumps(reply, buffer_callback=buffer_callback)
+
+
+def _encode_lost(error: BaseException, worker: str) -> bytes:
+    return dumps(([], None, _portable(error), worker, 0.0, ()))
+
+
+def _portable(error: BaseException) -> BaseException:
+    """The exception itself if it survives the journey, else a `RemoteError` that tells of it."""
+    trace = _format_trace(error)
+    notes = list(getattr(error, "__notes__", ()))
+    try:
+        survivor = loads(dumps(error))
+        survives = type(survivor) is type(error)
+    except BaseException:  # unpickling runs the exception's own __init__, which may raise anything
+        survives = False
+    if not survives:
+        stand_in = RemoteError(f"{type(error).__module__}.{type(error).__qualname__}: {error}")
+        for note in notes:
+            stand_in.add_note(note)
+        stand_in.add_note("jobspan: the exception itself cannot be pickled; make its __init__ take self.args")
+        error = stand_in
+    error.add_note(f"jobspan: traceback on the worker:\n{trace.rstrip()}")
+    return error
+
+
+def _format_trace(error: BaseException) -> str:
+    frames = error.__traceback__ and error.__traceback__.tb_next  # without run_tasks itself
+    lines = traceback.format_tb(frames)
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None:
+        lines += ["caused by:\n", *traceback.format_exception(cause)]
+    return "".join(lines)
+
+
+def decode_reply(ticket: Ticket, payload: bytes, buffers: Buffers = ()) -> Completion:
+    """What `run_encoded` returned, as a fact."""
+    nbytes = len(payload) + sum(memoryview(buffer).nbytes for buffer in buffers)
+    values, error, lost, worker, seconds, spans = loads(payload, buffers=buffers)
+    return Completion(ticket, values, error, lost, worker, seconds, nbytes, spans)
