@@ -27,9 +27,9 @@ _HOMES = {
     "register_parallel_backend": "parallel",
 }
 
-__all__ = [*sorted(_HOMES), "__version__"]
+__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604  the table is the one place
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what the table means, for type checkers
     from jobspan.config import parallel_backend, parallel_config
     from jobspan.errors import (
         CannotBlock,

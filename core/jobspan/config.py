@@ -42,7 +42,7 @@ class Config(NamedTuple):
     n_jobs: Any = N_JOBS
 
 
-CONFIG: ContextVar[Config] = ContextVar("jobspan_config", default=Config())
+CONFIG: ContextVar[Config] = ContextVar("jobspan_config", default=Config())  # noqa: B039  a tuple
 
 
 def require_effective(given: dict[str, tuple[Any, Any]], extra: dict[str, Any]) -> None:

@@ -21,6 +21,36 @@ def in_pyodide() -> bool:
 
 
 @cache
+def in_node() -> bool:
+    """Whether that JavaScript is node's."""
+    if not in_pyodide():
+        return False
+    import js
+
+    versions = getattr(getattr(js, "process", None), "versions", None)
+    return getattr(versions, "node", None) is not None
+
+
+@cache
+def has_web_workers() -> bool:
+    """Whether workers can be asked for; a page's security policy may still refuse them."""
+    if not in_pyodide():
+        return False
+    import js
+
+    return in_node() or hasattr(js, "Worker")
+
+
+def can_run_sync() -> bool:
+    """Whether Python can wait for a promise at this moment; depends on how JavaScript entered it."""
+    if not in_pyodide():
+        return False
+    from pyodide.ffi import can_run_sync
+
+    return bool(can_run_sync())
+
+
+@cache
 def has_threads() -> bool:
     """Whether a thread can be started: by starting one."""
     import threading

@@ -27,7 +27,7 @@ class Started(NamedTuple):
     """A worker has begun the task of this index (only where `Traits.reports_start`, and when asked)."""
 
     ticket: Ticket
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     worker: str
     at: float
 
@@ -74,7 +74,7 @@ class Event(NamedTuple):
     """
 
     kind: Literal["started", "done", "failed", "lost"]
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     worker: str
     start: float
     end: float

@@ -173,9 +173,7 @@ class Parallel:
         if self._straight:
             return run_straight(iterable)
         as_list = self._settings.return_as == "list"
-        plan = settle.settle(
-            self._settings, streams=not as_list, blocks=True, watch=self._on_event is not None
-        )
+        plan = settle.settle(self._settings, streams=not as_list, blocks=True, watch=self._on_event is not None)
         run = self._begin(plan, iterable)
         if as_list:
             return drivers.run_list(run)
@@ -198,7 +196,7 @@ class Parallel:
         """
         ordered = self._settings._replace(return_as="list")
         plan = settle.settle(ordered, streams=False, blocks=False, watch=self._on_event is not None)
-        return await drivers.gather(self._begin(plan, iterable))
+        return await drivers.gather(lambda: self._begin(plan, iterable))
 
     def stream(self, iterable: Iterable[Task]) -> AsyncGenerator[Any, None]:
         """Results for ``async for``, each when it is there.
@@ -216,7 +214,7 @@ class Parallel:
         [1, 2]
         """
         plan = settle.settle(self._settings, streams=True, blocks=False, watch=self._on_event is not None)
-        return drivers.stream(self._begin(plan, iterable))
+        return drivers.stream(lambda: self._begin(plan, iterable))
 
     def _begin(self, plan: settle.Plan, iterable: Iterable[Task]) -> Run:
         backend, request, policy = plan

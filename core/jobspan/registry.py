@@ -18,6 +18,7 @@ _BUILT_IN = {
     "loky": "jobspan.backends.loky:LokyBackend",
     "web": "jobspan.backends.web:WebBackend",
 }
+_IDLE_ALONE = frozenset({"auto", "sequential", "threads", "loky"})
 _ALIASES = {"threading": "threads", "processes": "loky"}
 
 _registered: dict[str, Factory] = {}
@@ -40,6 +41,12 @@ def default_name() -> str:
 def canonical(name: str) -> str:
     """The name itself, or the one it is an alias of."""
     return name if name in _registered else _ALIASES.get(name, name)
+
+
+def is_idle_alone(name: str) -> bool:
+    """Whether a single worker of this built-in backend would only cost time, known without importing it."""
+    name = canonical(name)
+    return name in _IDLE_ALONE and name not in _registered
 
 
 def names() -> list[str]:

@@ -31,9 +31,12 @@ class Settings(NamedTuple):
     @property
     def is_plain(self) -> bool:
         """Whether this is one task after the other into a list, whatever the machine."""
-        if self.return_as != "list":
-            return False
-        return self.backend == _SEQUENTIAL or (self.backend == "auto" and self.n_jobs in (None, 1))
+        return self.return_as == "list" and (self.backend == _SEQUENTIAL or self.is_alone)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether one task runs at a time, and a worker for it would be of no use."""
+        return self.n_jobs in (None, 1) and isinstance(self.backend, str) and registry.is_idle_alone(self.backend)
 
 
 class Plan(NamedTuple):
@@ -56,7 +59,7 @@ def settle(settings: Settings, *, streams: bool, blocks: bool, watch: bool) -> P
     watch : bool
         Somebody listens to events.
     """
-    backend = find_backend(settings.backend, settings.n_jobs)
+    backend = find_backend(_SEQUENTIAL if settings.is_alone else settings.backend, settings.n_jobs)
     n_jobs = workers_wanted(backend, settings.n_jobs)
     if n_jobs == 1 and not backend.traits.lone_worker:
         backend = registry.find(_SEQUENTIAL)

@@ -71,7 +71,7 @@ class ExecutorSession:
         future: Future[Any]
         try:
             future = self._encode_and_submit(batch) if self._copies else self._submit(batch)
-        except Exception as error:  # an executor that is broken or shut down, or a batch that cannot be pickled
+        except Exception as error:  # noqa: BLE001  an executor that is broken or shut down, or a batch that cannot be pickled
             future = Future()
             future.set_exception(error)
         self._futures[ticket] = future
@@ -113,7 +113,7 @@ class ExecutorSession:
             return Completion(ticket, values, error, None, worker, seconds, nbytes, spans)
         except CancelledError as error:
             return Completion(ticket, [], lost=error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  whatever the executor reports
             return Completion(ticket, [], lost=self._explain_loss(error))
 
     def _explain_loss(self, error: Exception) -> Exception:
@@ -139,7 +139,7 @@ class ExecutorSession:
             if (future := self._futures.get(ticket)) is not None:
                 future.cancel()
 
-    def close(self, how: Closing, /) -> None:
+    def close(self, _how: Closing, /) -> None:
         """Give the executor back to its owner."""
         on_close, self._on_close = self._on_close, None
         if on_close is not None:

@@ -79,7 +79,7 @@ _pools = _Pools()
 
 
 def _forget_pools() -> None:
-    global _pools
+    global _pools  # noqa: PLW0603  one per process
     _pools = _Pools()
 
 

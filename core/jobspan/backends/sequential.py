@@ -81,6 +81,6 @@ class SequentialSession:
         for ticket in tickets:
             self._waiting.pop(ticket, None)
 
-    def close(self, how: Closing, /) -> None:
+    def close(self, _how: Closing, /) -> None:
         """Forget what is left."""
         self._waiting.clear()

@@ -82,7 +82,7 @@ class ThreadsSession:
         """Keep queued batches from being run; they come back without outcome."""
         self._cancelled.update(tickets)
 
-    def close(self, how: Closing, /) -> None:
+    def close(self, _how: Closing, /) -> None:
         """Send the threads home; a task that is running cannot be ended, but nothing more begins."""
         if not self._closed:
             self._closed = True
@@ -168,7 +168,7 @@ def lend_thread(session: ThreadsSession) -> None:
 
 
 def _forget_threads() -> None:
-    global _lender
+    global _lender  # noqa: PLW0603  one per process
     _lender = _Lender()
 
 

@@ -79,7 +79,7 @@ def _pump(run: Run, feed: _Feed) -> None:
             facts = None
             match step:
                 case Wait(timeout, hungry):
-                    if not _went_on(feed, scheduler, hungry):
+                    if not _went_on(feed, hungry):
                         facts = session.poll(timeout)
                 case Stall():
                     with feed.changed:
@@ -95,7 +95,7 @@ def _pump(run: Run, feed: _Feed) -> None:
                     return
             _report_taken(feed, scheduler)
             step = flow.send(facts)
-    except BaseException as error:  # the consumer's to see, whatever it is
+    except BaseException as error:  # noqa: BLE001  the consumer's to see, whatever it is
         feed.error = error
     finally:
         flow.close()
@@ -104,7 +104,7 @@ def _pump(run: Run, feed: _Feed) -> None:
             feed.changed.notify_all()
 
 
-def _went_on(feed: _Feed, scheduler: Scheduler, hungry: bool) -> bool:
+def _went_on(feed: _Feed, hungry: bool) -> bool:
     """Announce that taking something now calls for `Session.wake`, unless something was taken already."""
     with feed.changed:
         feed.hungry = hungry

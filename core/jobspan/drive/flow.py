@@ -18,6 +18,8 @@ from jobspan.schedule.core import Emit, Fail, Finish, Pull, Scheduler, Send
 from jobspan.schedule.policy import Policy
 
 _SLOW_PULL_S = 0.01
+
+
 class Wait(NamedTuple):
     """Resume with what the session's ``poll`` returns.
 
@@ -71,8 +73,8 @@ def _flow(scheduler: Scheduler, session: Session, calls: Iterable[Task], listene
                     yield emit
                 case Send(ticket, batch):
                     session.submit(ticket, batch)
-                case Pull(count):
-                    if _pull(scheduler, source, count):
+                case Pull(limit):
+                    if _pull(scheduler, source, limit):
                         _settle(scheduler, (yield Wait(0.0, hungry=False)), listener)
                 case Fail() as fail:
                     yield fail
@@ -89,14 +91,14 @@ def _flow(scheduler: Scheduler, session: Session, calls: Iterable[Task], listene
         session.close(closing)
 
 
-def _pull(scheduler: Scheduler, source: Iterator[Task], count: int) -> bool:
-    """Take up to `count` tasks, fewer where the input is slow; True if it was."""
+def _pull(scheduler: Scheduler, source: Iterator[Task], limit: int) -> bool:
+    """Take up to `limit` tasks, fewer where the input is slow; True if it was."""
     begun = monotonic()
     tasks: list[Task] = []
     step = 1
     try:
-        while len(tasks) < count:
-            aim = min(len(tasks) + step, count)
+        while len(tasks) < limit:
+            aim = min(len(tasks) + step, limit)
             tasks.extend(islice(source, aim - len(tasks)))  # keeps what came before an exception
             if len(tasks) < aim:
                 scheduler.close_source()
@@ -104,7 +106,7 @@ def _pull(scheduler: Scheduler, source: Iterator[Task], count: int) -> bool:
             if monotonic() - begun > _SLOW_PULL_S:
                 return True
             step *= 2
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  whatever the input raises ends the run
         error.add_note(f"jobspan: raised by the input of tasks, after {scheduler.pulled + len(tasks)} of them")
         scheduler.close_source(error)
     finally:

@@ -5,7 +5,7 @@ Invariant: each closes its flow, and thereby the session, however it is left.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, NoReturn
 
 from jobspan.drive.flow import Run, Stall, Wait
@@ -67,18 +67,18 @@ def _iterate(run: Run, lazy: bool) -> Generator[Any, None, None]:
         flow.close()
 
 
-async def gather(run: Run) -> list[Any]:
-    """Run to the end, awaiting."""
-    results = stream(run)
+async def gather(start: Callable[[], Run]) -> list[Any]:
+    """Start a run and await its end."""
+    results = stream(start)
     try:
         return [result async for result in results]
     finally:
         await results.aclose()
 
 
-async def stream(run: Run) -> AsyncGenerator[Any, None]:
-    """Results as they come, awaiting."""
-    flow, session, scheduler = run
+async def stream(start: Callable[[], Run]) -> AsyncGenerator[Any, None]:
+    """Results as they come, awaiting; the run starts with the first step, so one that is never taken costs nothing."""
+    flow, session, scheduler = start()
     try:
         step = next(flow)
         while True:

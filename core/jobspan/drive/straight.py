@@ -12,20 +12,22 @@ from typing import Any
 from jobspan.model import Task
 from jobspan.worker.describe import is_task, not_a_task, note_task
 
+_NONE = object()
+
 
 def run_straight(calls: Iterable[Task]) -> list[Any]:
     """Call each task and list the results."""
     results: list[Any] = []
     append = results.append
-    task: Task | None = None
+    task: Any = _NONE
     try:
         for task in calls:
             function, args, kwargs = task
             append(function(*args, **kwargs))
-            task = None
+            task = _NONE  # noqa: PLW2901  tells a failing task from a failing input
     except Exception as error:
         index = len(results)
-        if task is None:
+        if task is _NONE:
             error.add_note(f"jobspan: raised by the input of tasks, after {index} of them")
         elif not is_task(task):
             raise not_a_task(task, index) from None

@@ -43,7 +43,7 @@ def _reason(obj: Any) -> str:
 
     try:
         cloudpickle.dumps(obj)
-    except Exception as error:  # a reducer may raise anything; its words are what the user needs
+    except Exception as error:  # noqa: BLE001  a reducer may raise anything; its words are what the user needs
         return str(error) or type(error).__name__
     return ""
 

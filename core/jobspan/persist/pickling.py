@@ -56,7 +56,7 @@ def dumps(obj: Any, *, buffer_callback: BufferSink | None = None) -> bytes:
     try:
         _Pickler(target, protocol=5, buffer_callback=callback).dump(obj)
         data = target.getvalue()
-    except Exception:  # the C pickler's verdict is not final: cloudpickle knows more kinds of objects
+    except Exception:  # noqa: BLE001  the C pickler's verdict is not final: cloudpickle knows more kinds of objects
         import cloudpickle
 
         sink.clear()
@@ -71,7 +71,7 @@ def is_picklable(obj: Any) -> bool:
     """Whether `dumps` would succeed."""
     try:
         dumps(obj)
-    except Exception:  # a reducer may raise anything
+    except Exception:  # noqa: BLE001  a reducer may raise anything
         return False
     return True
 

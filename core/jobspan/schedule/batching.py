@@ -13,6 +13,8 @@ from jobspan.schedule.policy import BUDGET_S
 _WORTH = 20.0  # a batch lasts this many round trips: 5 % overhead at most
 _SHARE = 1 / 50  # ... or this share of the time so far: the uneven end costs 2 % at most
 _GROWTH = 8  # from one measured batch to the next
+_NEVER = float("inf")
+_EPSILON = 1e-9
 _MEMORY = 0.5  # weight of the past in the running means
 
 
@@ -20,7 +22,7 @@ class BatchSizer:
     """Learns from finished batches how large the next ones should be."""
 
     def __init__(self, round_trip_s: float) -> None:
-        self._worth_s = _WORTH * round_trip_s
+        self._round_trip_s = round_trip_s
         self._task_s: float | None = None
         self._task_nbytes = 0.0
         self._largest = 1
@@ -34,6 +36,11 @@ class BatchSizer:
     def measured(self) -> bool:
         """Whether a batch has been finished."""
         return self._task_s is not None
+
+    @property
+    def smallest(self) -> int:
+        """Tasks that last one round trip: a smaller batch would cost more than it spreads."""
+        return max(1, int(self._round_trip_s / max(self._task_s or _NEVER, _EPSILON)))
 
     def learn(self, count: int, seconds: float, nbytes: int) -> None:
         """A batch of `count` tasks took `seconds`, and its results have `nbytes`."""
@@ -51,5 +58,5 @@ class BatchSizer:
         """Tasks that the next batch should have, `elapsed_s` seconds into the run."""
         if self._task_s is None:
             return 1
-        target_s = max(self._worth_s, min(elapsed_s * _SHARE, BUDGET_S))
-        return max(1, min(int(target_s / max(self._task_s, 1e-9)), _GROWTH * self._largest))
+        target_s = max(_WORTH * self._round_trip_s, min(elapsed_s * _SHARE, BUDGET_S))
+        return max(1, min(int(target_s / max(self._task_s, _EPSILON)), _GROWTH * self._largest))

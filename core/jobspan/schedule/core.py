@@ -24,9 +24,9 @@ from jobspan.schedule.policy import Policy
 
 
 class Pull(NamedTuple):
-    """Take up to `count` tasks from the input; fewer are fine, and none means the input has ended."""
+    """Take up to `limit` tasks from the input; fewer are fine."""
 
-    count: int
+    limit: int
 
 
 class Send(NamedTuple):
@@ -201,7 +201,7 @@ class Scheduler:
     def _next_send(self, size: int) -> Send:
         if not self._source_open and self._policy.batch_size is None:
             # Towards the end ever smaller batches, so that no last one keeps a single worker busy.
-            size = min(size, -(-len(self._backlog) // (2 * self._width)))
+            size = min(size, max(-(-len(self._backlog) // (2 * self._width)), self._sizer.smallest))
         batch = self._backlog.take(size)
         self._in_flight_tasks += len(batch.tasks)
         self._tickets += 1

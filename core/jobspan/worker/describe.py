@@ -32,7 +32,7 @@ def short(value: Any) -> str:
     shortener.maxstring = shortener.maxother = shortener.maxlong = _MAX_CHARS
     try:
         return shortener.repr(value)
-    except Exception:  # a user's __repr__ may raise anything
+    except Exception:  # noqa: BLE001  a user's __repr__ may raise anything
         return f"<{type(value).__name__}>"
 
 

@@ -73,7 +73,7 @@ def run_tasks(
                 append(function(*args, **kwargs))
                 if perf_counter() > deadline:
                     break
-    except BaseException as raised:  # whatever a task raises is its outcome, SystemExit too
+    except BaseException as raised:  # noqa: BLE001  whatever a task raises is its outcome, SystemExit too
         error = _blame(raised, tasks[len(values)], first + len(values), worker)
     finally:
         LEVEL.reset(token)

@@ -82,7 +82,7 @@ def run_encoded(
     worker = worker or f"process {os.getpid()}"
     try:
         (first, level, budget_s, watch), common, items = loads(payload, buffers=buffers)
-    except BaseException as error:  # an import that fails on this side is the batch's fault, not the pool's
+    except BaseException as error:  # noqa: BLE001  an import that fails on this side is the batch's fault, not the pool's
         error.add_note(f"jobspan: raised by worker {worker} while it unpickled a batch; is the same code there?")
         return _encode_lost(error, worker)
     tasks = items if common is None else [(common, args, {}) for args in items]
@@ -106,7 +106,7 @@ def _encode_outcome(
         error = _portable(error)
     try:
         return dumps((values, error, None, worker, seconds, spans), buffer_callback=buffer_callback)
-    except Exception as refusal:  # a reducer may raise anything
+    except Exception as refusal:  # noqa: BLE001  a reducer may raise anything
         good = next(i for i, value in enumerate(values) if not is_picklable(value))
         index = first + good
         unpicklable = explain([(f"the result of task {index}", values[good])], refusal)
@@ -126,7 +126,7 @@ def _portable(error: BaseException) -> BaseException:
     try:
         survivor = loads(dumps(error))
         survives = type(survivor) is type(error)
-    except BaseException:  # unpickling runs the exception's own __init__, which may raise anything
+    except BaseException:  # noqa: BLE001  unpickling runs the exception's own __init__, which may raise anything
         survives = False
     if not survives:
         stand_in = RemoteError(f"{type(error).__module__}.{type(error).__qualname__}: {error}")

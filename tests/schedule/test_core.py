@@ -1,0 +1,235 @@
+"""The scheduler, without a thread, a clock or a wait."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobspan.model import Batch, Completion, Task
+from jobspan.schedule.core import Emit, Fail, Finish, Order, Pull, Scheduler, Send
+from jobspan.schedule.policy import Policy
+
+
+def number(index: int) -> Task:
+    return (int, (index,), {})
+
+
+class World:
+    """Plays input, workers and consumer for a scheduler; every choice is drawn, so that Hypothesis can shrink it."""
+
+    def __init__(self, draw: Any, policy: Policy, width: int, tasks: int) -> None:
+        self.draw = draw
+        self.policy = policy
+        self.width = width
+        self.tasks = tasks
+        self.now = 0.0
+        self.scheduler = Scheduler(policy, width, self.now)
+        self.pulled = 0
+        self.flying: dict[int, Batch] = {}
+        self.held: list[Emit] = []
+        self.emitted: list[int] = []
+        self.consumed = 0
+        self.source_error: Exception | None = None
+        self.failing: dict[int, Exception] = {}
+
+    def play(self) -> Fail | Finish:
+        for _ in range(20 * self.tasks + 100):
+            order = self.scheduler.next_order(self.now)
+            if isinstance(order, Fail | Finish):
+                return order
+            if order is None:
+                self.wait()
+            else:
+                self.obey(order)
+        raise AssertionError("the run does not come to an end")
+
+    def obey(self, order: Order) -> None:
+        match order:
+            case Pull(limit):
+                assert limit > 0
+                given = min(limit, self.tasks - self.pulled, self.draw(st.integers(1, limit)))
+                if given:
+                    self.scheduler.offer([number(i) for i in range(self.pulled, self.pulled + given)])
+                    self.pulled += given
+                if self.pulled == self.tasks:
+                    self.scheduler.close_source(self.source_error)
+                if self.policy.window is not None:
+                    assert self.pulled - self.consumed <= self.policy.window
+            case Send(ticket, batch):
+                assert batch.tasks
+                assert [args[0] for _, args, _ in batch.tasks] == list(range(batch.first, batch.first + len(batch.tasks)))
+                assert ticket not in self.flying
+                self.flying[ticket] = batch
+                assert len(self.flying) <= (1 if self.policy.inline else 2 * self.width)
+            case Emit(values, _):
+                assert values
+                self.emitted += values
+                self.held.append(order)
+
+    def wait(self) -> None:
+        self.now += 0.01
+        choices = ["work"] * bool(self.flying) + ["consume"] * bool(self.held)
+        assert choices, "stuck: nothing is in flight, and the consumer has everything"
+        assert self.scheduler.stalled == (not self.flying)
+        if self.draw(st.sampled_from(choices)) == "consume":
+            emit = self.held.pop(0)
+            self.consumed += len(emit.values)
+            self.scheduler.consumed(len(emit.values), emit.nbytes)
+        else:
+            self.come_back(self.draw(st.sampled_from(sorted(self.flying))))
+
+    def come_back(self, ticket: int) -> None:
+        batch = self.flying.pop(ticket)
+        indices = range(batch.first, batch.first + len(batch.tasks))
+        bad = next((i for i in indices if i in self.failing), None)
+        limit = len(indices) if bad is None else bad - batch.first
+        done = self.draw(st.integers(1, limit)) if limit else 0
+        error = self.failing[bad] if bad is not None and done == limit else None
+        seconds = self.draw(st.floats(0, 1))
+        values = list(indices[:done])
+        self.scheduler.complete(Completion(ticket, values, error, None, "w", seconds, self.draw(st.integers(0, 50)) * done))
+
+
+policies = st.builds(
+    Policy,
+    ordered=st.booleans(),
+    batch_size=st.none() | st.integers(1, 20),
+    window=st.none() | st.integers(1, 30),
+    held_bytes=st.none() | st.integers(1, 500),
+    round_trip_s=st.floats(1e-6, 1e-2),
+    inline=st.booleans(),
+)
+
+
+@given(st.data(), policies, st.integers(1, 5), st.integers(0, 120))
+def test_every_index_is_emitted_once_and_the_run_ends(data: Any, policy: Policy, width: int, tasks: int) -> None:
+    world = World(data.draw, policy, width, tasks)
+    assert world.play() == Finish()
+    if policy.ordered:
+        assert world.emitted == list(range(tasks))
+    else:
+        assert sorted(world.emitted) == list(range(tasks))
+
+
+@given(st.data(), policies, st.integers(1, 5), st.integers(1, 120))
+def test_a_failing_task_ends_the_run_and_nothing_is_emitted_twice(
+    data: Any, policy: Policy, width: int, tasks: int
+) -> None:
+    world = World(data.draw, policy, width, tasks)
+    bad = data.draw(st.sets(st.integers(0, tasks - 1), min_size=1, max_size=3))
+    world.failing = {index: ValueError(index) for index in bad}
+    end = world.play()
+    assert isinstance(end, Fail)
+    assert end.error in world.failing.values()
+    assert len(set(world.emitted)) == len(world.emitted)
+    assert not bad & set(world.emitted)
+    if policy.ordered:
+        assert world.emitted == list(range(len(world.emitted)))
+
+
+@given(st.data(), policies, st.integers(1, 5), st.integers(0, 120))
+def test_an_input_that_raises_ends_the_run(data: Any, policy: Policy, width: int, tasks: int) -> None:
+    world = World(data.draw, policy, width, tasks)
+    world.source_error = OSError("the input")
+    assert world.play() == Fail(world.source_error)
+
+
+def orders(scheduler: Scheduler, now: float = 0.0) -> list[Order]:
+    """What the scheduler orders, given an input that never ends."""
+    found = []
+    index = 0
+    while (order := scheduler.next_order(now)) is not None:
+        found.append(order)
+        if isinstance(order, Pull):
+            scheduler.offer([number(index + i) for i in range(order.limit)])
+            index += order.limit
+    return found
+
+
+def sends(found: list[Order]) -> list[Send]:
+    return [order for order in found if isinstance(order, Send)]
+
+
+def test_the_first_batches_are_one_task_each() -> None:
+    found = sends(orders(Scheduler(Policy(), 3, 0.0)))
+    assert [len(send.batch.tasks) for send in found] == [1] * 6
+
+
+def test_batches_grow_until_they_are_worth_their_round_trip() -> None:
+    scheduler = Scheduler(Policy(round_trip_s=1e-3), 1, 0.0)
+    flying = sends(orders(scheduler))
+    sizes = []
+    for _ in range(12):
+        send = flying.pop(0)
+        count = len(send.batch.tasks)
+        sizes.append(count)
+        scheduler.complete(Completion(send.ticket, list(range(count)), seconds=count * 1e-5))
+        flying += sends(orders(scheduler))
+    assert sizes[:2] == [1, 1]
+    assert 1990 <= max(sizes) <= 2000  # 20 ms of tasks of 10 µs
+
+
+def test_batches_shrink_towards_the_end() -> None:
+    scheduler = Scheduler(Policy(round_trip_s=4e-3), 2, 0.0)
+    scheduler.offer([number(i) for i in range(1000)])
+    scheduler.close_source()
+    sizes = []
+    while (order := scheduler.next_order(0.0)) != Finish():
+        if isinstance(order, Send):
+            sizes.append(len(order.batch.tasks))
+        if order is None or isinstance(order, Send):
+            for ticket in list(scheduler.in_flight):
+                batch = scheduler.find_batch(ticket)
+                assert batch is not None
+                scheduler.complete(Completion(ticket, list(batch.tasks), seconds=1e-3 * len(batch.tasks)))
+    peak = sizes.index(max(sizes))
+    assert max(sizes) > 40
+    assert sizes[peak:] == sorted(sizes[peak:], reverse=True)
+    assert sizes[-3] == 4  # tasks of 1 ms that last one round trip
+
+
+def test_results_for_a_slow_consumer_stay_below_the_limit() -> None:
+    scheduler = Scheduler(Policy(held_bytes=1000), 2, 0.0)
+    held = 0
+    for _ in range(100):
+        for order in orders(scheduler):
+            if isinstance(order, Emit):
+                held += order.nbytes
+        if scheduler.stalled:
+            break
+        ticket = scheduler.in_flight[0]
+        batch = scheduler.find_batch(ticket)
+        assert batch is not None
+        count = len(batch.tasks)
+        scheduler.complete(Completion(ticket, [0] * count, seconds=1e-6, nbytes=100 * count))
+    assert scheduler.stalled
+    assert 500 <= held <= 1000
+
+
+def test_a_late_completion_is_ignored() -> None:
+    scheduler = Scheduler(Policy(), 1, 0.0)
+    (send, *_) = sends(orders(scheduler))
+    scheduler.complete(Completion(send.ticket, ["once"]))
+    scheduler.complete(Completion(send.ticket, ["twice"]))
+    assert [order.values for order in orders(scheduler) if isinstance(order, Emit)] == [["once"]]
+
+
+def test_a_lost_batch_fails_the_run() -> None:
+    scheduler = Scheduler(Policy(), 1, 0.0)
+    (send, *_) = sends(orders(scheduler))
+    error = RuntimeError("gone")
+    scheduler.complete(Completion(send.ticket, [], lost=error))
+    assert scheduler.next_order(0.0) == Fail(error)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_what_was_finished_is_handed_out_before_the_failure(ordered: bool) -> None:
+    scheduler = Scheduler(Policy(ordered=ordered, batch_size=2), 1, 0.0)
+    (send, *_) = sends(orders(scheduler))
+    error = ValueError()
+    scheduler.complete(Completion(send.ticket, ["first"], error))
+    assert scheduler.next_order(0.0) == Emit(["first"], 0)
+    assert scheduler.next_order(0.0) == Fail(error)
