@@ -1,0 +1,172 @@
+"""Run the census everywhere Python runs, unchanged, and print one table of times and outputs.
+
+Invariant: each row is a fresh process or page; the seconds are those of the script, the start of its workers
+counted, the boot of its interpreter not; the exit status is 1 if any output differs or any run fails.
+"""
+
+import argparse
+import contextlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import serve
+from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPT = ROOT / "docs/examples/stdlib_census.py"
+NODE = ROOT / "node_modules/.bin/node"
+TIME_LIMIT_S = 300
+
+# Run by `python -c`: the unchanged script as __main__, under the chosen backend.
+NATIVE = """
+import runpy, sys, time
+from jobspan import parallel_config
+script, backend, n_jobs = sys.argv[1:]
+start = time.perf_counter()
+with parallel_config(backend=backend, n_jobs=int(n_jobs)):
+    runpy.run_path(script, run_name="__main__")
+print(f"seconds: {time.perf_counter() - start:.3f}", file=sys.stderr)
+"""
+
+IN_PAGE = """
+const [name, source, backend, nJobs, done] = arguments;
+try {
+    const { loadPyodide } = await import("/pyodide/pyodide.mjs");
+    const { runScript } = await import("/run_script.mjs");
+    const indexURL = location.origin + "/pyodide/";
+    done(await runScript({ loadPyodide, indexURL, name, source, backend, nJobs }));
+} catch (error) {
+    done({ error: String(error) });
+}
+"""
+
+CHROMIUM_FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+class RunError(Exception):
+    """One place could not run the script."""
+
+
+class Run(NamedTuple):
+    """What one run printed, and its seconds."""
+
+    output: str
+    seconds: float
+
+
+def run_command(command: list[object]) -> Run:
+    """Run a command that prints its seconds on the last line of stderr."""
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False, timeout=TIME_LIMIT_S
+    )
+    *_, last = done.stderr.splitlines() or [""]
+    if done.returncode or not last.startswith("seconds: "):
+        raise RunError(f"exit status {done.returncode}\n{done.stderr}")
+    return Run(done.stdout, float(last.removeprefix("seconds: ")))
+
+
+def run_natively(backend: str, n_jobs: int) -> Run:
+    return run_command([sys.executable, "-c", NATIVE, SCRIPT, backend, n_jobs])
+
+
+def run_in_node(backend: str, n_jobs: int) -> Run:
+    return run_command([NODE, ROOT / "tools/pyodide_run.mjs", SCRIPT, "--backend", backend, "--n-jobs", n_jobs])
+
+
+@contextlib.contextmanager
+def chromium_page() -> Iterator[webdriver.Chrome]:
+    """Open a blank page of headless Chromium, of a site that holds nothing but Pyodide and the runner."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, contextlib.ExitStack() as stack:
+        site = Path(folder) / "site"
+        site.mkdir()
+        (site / "pyodide").symlink_to(ROOT / "build/pyodide")
+        (site / "index.html").write_text("<!doctype html><title>blank</title>")
+        shutil.copy(ROOT / "tools/run_script.mjs", site)
+        address = stack.enter_context(serve.serving(site))
+        options = webdriver.ChromeOptions()
+        options.binary_location = shutil.which("chromium")
+        for flag in (*CHROMIUM_FLAGS, f"--user-data-dir={folder}/profile"):
+            options.add_argument(flag)
+        service = webdriver.ChromeService(executable_path=shutil.which("chromedriver"))
+        driver = webdriver.Chrome(options=options, service=service)
+        stack.callback(driver.quit)
+        driver.set_script_timeout(TIME_LIMIT_S)
+        driver.get(address)
+        yield driver
+
+
+def run_in_chromium(backend: str, n_jobs: int) -> Run:
+    try:
+        with chromium_page() as driver:
+            result = driver.execute_async_script(IN_PAGE, SCRIPT.name, SCRIPT.read_text(), backend, n_jobs)
+    except WebDriverException as error:
+        raise RunError(f"Chromium: {error.msg}") from error
+    if "error" in result:
+        raise RunError(result["error"])
+    return Run(result["output"], result["seconds"])
+
+
+def rows(workers: int) -> Iterator[tuple[str, Callable[[str, int], Run], str, int]]:
+    """Yield place, runner, backend and number of workers; the others are compared with the first."""
+    native = f"Python {platform.python_version()}"
+    yield native, run_natively, "sequential", 1
+    yield native, run_natively, "threads", workers
+    yield native, run_natively, "loky", workers
+    for place, runner in (("Pyodide, node", run_in_node), ("Pyodide, Chromium", run_in_chromium)):
+        yield place, runner, "sequential", 1
+        yield place, runner, "web", 1
+        if workers > 1:
+            yield place, runner, "web", workers
+
+
+def chromium_is_here() -> bool:
+    return all(shutil.which(name) for name in ("chromium", "chromedriver"))
+
+
+def print_table(workers: int) -> bool:
+    """Print the table row by row; return whether every run gave the same output."""
+    layout = "{:20} {:12} {:>7} {:>8}  {}"
+    print(layout.format("where", "backend", "workers", "seconds", "same output?"))
+    expected = None
+    failures = []
+    for place, runner, backend, n_jobs in rows(workers):
+        if runner is run_in_chromium and not chromium_is_here():
+            print(layout.format(place, backend, n_jobs, "-", "skipped: no chromium and chromedriver on PATH"))
+            continue
+        try:
+            run = runner(backend, n_jobs)
+        except (RunError, subprocess.TimeoutExpired) as error:
+            failures.append(f"{place}, {backend}: {error}")
+            print(layout.format(place, backend, n_jobs, "-", "FAILED, see below"), flush=True)
+            continue
+        expected = expected or run.output
+        same = run.output == expected
+        if not same:
+            failures.append(f"{place}, {backend} printed:\n{run.output}")
+        print(layout.format(place, backend, n_jobs, f"{run.seconds:.2f}", "yes" if same else "NO"), flush=True)
+    if expected:
+        print(f"\nThe output of {SCRIPT.relative_to(ROOT)}:\n\n{expected}")
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    return not failures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run the census natively and in Pyodide, and compare.")
+    parser.add_argument("--workers", type=int, default=min(4, max(2, len(os.sched_getaffinity(0)))))
+    sys.exit(0 if print_table(parser.parse_args().workers) else 1)
+
+
+if __name__ == "__main__":
+    main()
