@@ -1,0 +1,1 @@
+"""What the contestants run; imported only in their own processes."""
