@@ -1,4 +1,4 @@
-"""One `backend` fixture that runs every behaviour test on every backend there is, and one `run` that both ways to wait."""
+"""One `backend` fixture that runs every behaviour test on every backend there is, and one `run` per way to wait."""
 
 from __future__ import annotations
 

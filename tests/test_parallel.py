@@ -157,7 +157,7 @@ def test_an_unpicklable_result_is_named(copying_backend: Any, run: Any) -> None:
     def give(x: int) -> Any:
         return {"generator": iter(())} if x < 3 else {"bad": [threading.Lock()]}
 
-    with pytest.raises(UnpicklableError, match=r"the result of task 3\['bad'\]\[0\]"):
+    with pytest.raises(UnpicklableError, match=r"the result of task [345]\['bad'\]\[0\]"):
         run((delayed(give)(i) for i in range(6)), backend=copying_backend, n_jobs=2)
 
 
@@ -194,7 +194,7 @@ def test_system_exit_of_a_task_reaches_the_caller(backend: Any) -> None:
 def test_a_worker_that_exits_is_reported_and_the_next_call_works() -> None:
     if not jobspan.host.has_processes():
         pytest.skip("there are no processes here; tests_pyodide has the case of web workers")
-    with pytest.raises(WorkerLost, match="os._exit"):
+    with pytest.raises(WorkerLost, match=r"os\._exit"):
         Parallel(n_jobs=2, backend="loky")(delayed(os._exit)(3) for _ in range(4))
     assert Parallel(n_jobs=2, backend="loky")(delayed(abs)(-i) for i in range(4)) == [0, 1, 2, 3]
 
@@ -233,7 +233,7 @@ def test_n_jobs_is_read_as_joblib_reads_it(good: Any) -> None:
 
 
 def test_an_unknown_backend_is_refused_with_the_names_there_are() -> None:
-    with pytest.raises(ValueError, match="no backend is called 'lokky'; there are .*loky.*sequential.*threads"):
+    with pytest.raises(ValueError, match=r"no backend is called 'lokky'; there are .*loky.*sequential.*threads"):
         Parallel(backend="lokky")
 
 
@@ -416,9 +416,10 @@ def test_dropping_a_generator_ends_the_run(backend: Any) -> None:
 
 def test_parallel_may_be_called_again_from_within_its_own_generator(backend: Any) -> None:
     parallel = Parallel(n_jobs=2, backend=backend, return_as="generator")
-    seen = []
-    for value in parallel(delayed(abs)(-i) for i in range(4)):
-        seen.append((value, list(parallel(delayed(pow)(value, e) for e in (1, 2)))))
+    seen = [
+        (value, list(parallel(delayed(pow)(value, e) for e in (1, 2))))
+        for value in parallel(delayed(abs)(-i) for i in range(4))
+    ]
     assert seen == [(i, [i, i * i]) for i in range(4)]
 
 
@@ -542,9 +543,7 @@ def test_an_executor_is_used_and_left_alone() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(3, thread_name_prefix="mine") as mine:
-        names = Parallel(backend=mine)(
-            [delayed(lambda: (time.sleep(0.02), threading.current_thread().name)[1])()] * 12
-        )
+        names = Parallel(backend=mine)([delayed(lambda: (time.sleep(0.02), threading.current_thread().name)[1])()] * 12)
         assert set(names) == {"mine_0", "mine_1", "mine_2"}
         assert mine.submit(abs, -1).result() == 1
 

@@ -5,7 +5,7 @@ Invariant: importing this package imports nothing else; each public name is look
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # type checkers take it for true; typing itself would cost more than all that is here
 
 __version__ = "0.1.0.dev0"
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:  # what the table means, for type checkers
     from jobspan.parallel import Parallel, cpu_count, delayed, effective_n_jobs, register_parallel_backend
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

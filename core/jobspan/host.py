@@ -87,7 +87,7 @@ def cpu_count() -> int:
     """
     if in_pyodide():
         return _javascript_cpus()
-    limits = [os.cpu_count() or 1, *_affinity(), *_cgroup_v2(), *_cgroup_v1()]
+    limits = [os.cpu_count() or 1, *_affinity(), *cgroup_v2_cpus(), *cgroup_v1_cpus()]
     return max(1, min(limits))
 
 
@@ -110,7 +110,7 @@ def _affinity() -> list[int]:
     return []
 
 
-def _cgroup_v2(folder: str = "/sys/fs/cgroup") -> list[int]:
+def cgroup_v2_cpus(folder: str = "/sys/fs/cgroup") -> list[int]:
     """The limit in ``cpu.max``: ``"200000 100000"`` is two CPUs, ``"max 100000"`` none."""
     words = _read(f"{folder}/cpu.max").split()
     if len(words) == 2 and words[0] != "max":
@@ -118,7 +118,8 @@ def _cgroup_v2(folder: str = "/sys/fs/cgroup") -> list[int]:
     return []
 
 
-def _cgroup_v1(folder: str = "/sys/fs/cgroup/cpu") -> list[int]:
+def cgroup_v1_cpus(folder: str = "/sys/fs/cgroup/cpu") -> list[int]:
+    """The limit in ``cpu.cfs_quota_us``, in ``cpu.cfs_period_us``; a quota of -1 is none."""
     quota, period = _read(f"{folder}/cpu.cfs_quota_us"), _read(f"{folder}/cpu.cfs_period_us")
     if quota and period and int(quota) > 0:
         return [_whole_cpus(int(quota), int(period))]

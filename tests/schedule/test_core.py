@@ -60,7 +60,9 @@ class World:
                     assert self.pulled - self.consumed <= self.policy.window
             case Send(ticket, batch):
                 assert batch.tasks
-                assert [args[0] for _, args, _ in batch.tasks] == list(range(batch.first, batch.first + len(batch.tasks)))
+                assert [args[0] for _, args, _ in batch.tasks] == list(
+                    range(batch.first, batch.first + len(batch.tasks))
+                )
                 assert ticket not in self.flying
                 self.flying[ticket] = batch
                 assert len(self.flying) <= (1 if self.policy.inline else 2 * self.width)
@@ -90,7 +92,9 @@ class World:
         error = self.failing[bad] if bad is not None and done == limit else None
         seconds = self.draw(st.floats(0, 1))
         values = list(indices[:done])
-        self.scheduler.complete(Completion(ticket, values, error, None, "w", seconds, self.draw(st.integers(0, 50)) * done))
+        self.scheduler.complete(
+            Completion(ticket, values, error, None, "w", seconds, self.draw(st.integers(0, 50)) * done)
+        )
 
 
 policies = st.builds(

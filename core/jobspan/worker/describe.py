@@ -25,15 +25,12 @@ def is_task(item: Any) -> bool:
 
 
 def short(value: Any) -> str:
-    """``repr(value)``, shortened, and a placeholder where it raises."""
+    """``repr(value)``, shortened; `reprlib` knows what to say where it raises."""
     import reprlib
 
     shortener = reprlib.Repr()
     shortener.maxstring = shortener.maxother = shortener.maxlong = _MAX_CHARS
-    try:
-        return shortener.repr(value)
-    except Exception:  # noqa: BLE001  a user's __repr__ may raise anything
-        return f"<{type(value).__name__}>"
+    return shortener.repr(value)
 
 
 def name_of(function: Any) -> str:

@@ -50,9 +50,8 @@ def encode_batch(
 def _compact(tasks: Sequence[Task]) -> tuple[Any, list[Any]]:
     """The common function and the argument tuples alone, an eighth of the cost, where nothing else is needed."""
     common = tasks[0][0]
-    if all(function is common and not kwargs for function, _, kwargs in tasks):
-        return common, [args for _, args, _ in tasks]
-    return None, list(tasks)
+    arguments = [args for function, args, kwargs in tasks if function is common and not kwargs]
+    return (common, arguments) if len(arguments) == len(tasks) else (None, list(tasks))
 
 
 def _explain_batch(batch: Batch, error: Exception) -> UnpicklableError:

@@ -1,0 +1,140 @@
+"""What crosses to workers that share no memory."""
+
+from __future__ import annotations
+
+import functools
+import json
+import pickle
+import threading
+from typing import Any
+
+import pytest
+
+from jobspan.errors import UnpicklableError
+from jobspan.model import Batch, Task
+from jobspan.persist.culprit import find_culprit
+from jobspan.persist.pickling import dumps, is_picklable, loads
+from jobspan.worker.run import run_tasks
+from jobspan.worker.wire import decode_reply, encode_batch, run_encoded
+
+
+def cross(*tasks: Task, first: int = 0, **options: Any) -> Any:
+    settings = {"level": 1, "budget_s": None, "watch": False} | options
+    return decode_reply(1, run_encoded(encode_batch(Batch(first, tasks), **settings), worker="w"))
+
+
+def call(function: Any, *args: Any, **kwargs: Any) -> Task:
+    return function, args, kwargs
+
+
+def test_neighbours_with_one_function_travel_without_repeating_it() -> None:
+    same = encode_batch(Batch(0, [call(pow, i, 2) for i in range(100)]), level=1, budget_s=None, watch=False)
+    mixed = encode_batch(Batch(0, [call(pow, i, exp=2) for i in range(100)]), level=1, budget_s=None, watch=False)
+    assert len(same) < len(mixed) * 0.7
+    assert cross(*[call(pow, i, 2) for i in range(100)]).values == [i * i for i in range(100)]
+    assert cross(call(pow, 2, exp=3), call(abs, -1)).values == [8, 1]
+
+
+def test_importable_functions_do_not_need_cloudpickle() -> None:
+    data = dumps((json.dumps, [1, "two"]))
+    assert b"cloudpickle" not in data
+    assert pickle.loads(data) == (json.dumps, [1, "two"])
+
+
+def test_lambdas_travel_by_value() -> None:
+    offset = 3
+    assert loads(dumps(lambda x: x + offset))(1) == 4
+
+
+def test_a_module_registered_with_cloudpickle_travels_by_value() -> None:
+    import cloudpickle
+
+    cloudpickle.register_pickle_by_value(json)
+    try:
+        assert b"cloudpickle" in dumps(json.dumps)
+    finally:
+        cloudpickle.unregister_pickle_by_value(json)
+
+
+def test_buffers_travel_out_of_band() -> None:
+    buffers: list[pickle.PickleBuffer] = []
+    data = dumps({"big": pickle.PickleBuffer(bytearray(100_000))}, buffer_callback=buffers.append)
+    assert len(data) < 1000
+    assert loads(data, buffers=buffers)["big"] == bytearray(100_000)
+
+
+def test_a_batch_that_cannot_be_unpickled_is_lost_with_the_reason() -> None:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return (int, ("not a number",))
+
+    completion = cross(call(id, Evil()))
+    assert isinstance(completion.lost, ValueError)
+    assert "while it unpickled a batch" in "".join(completion.lost.__notes__)
+
+
+def test_notes_of_remote_errors_name_task_worker_and_cause() -> None:
+    def fail(x: int) -> None:
+        try:
+            raise OSError("the disk")
+        except OSError as cause:
+            raise ValueError("the value") from cause
+
+    completion = cross(call(fail, 1), first=7)
+    notes = "".join(completion.error.__notes__)
+    assert "task 7: fail(1), on worker w" in notes
+    assert "caused by" in notes
+    assert "the disk" in notes
+
+
+class Attributes:
+    def __init__(self, **attributes: Any) -> None:
+        self.__dict__.update(attributes)
+
+
+class Slots:
+    __slots__ = ("inside",)
+
+    def __init__(self, inside: Any) -> None:
+        self.inside = inside
+
+
+LOCK = threading.Lock()
+
+
+@pytest.mark.parametrize(
+    ("obj", "path"),
+    [
+        ([1, [2, LOCK]], "x[1][1]"),
+        ({"a": {"b": LOCK}}, "x['a']['b']"),
+        (Attributes(deep=Attributes(lock=LOCK)), "x.deep.lock"),
+        (Slots(LOCK), "x.inside"),
+        (functools.partial(print, LOCK), "x.args[0]"),
+        (functools.partial(print, end=LOCK), "x.keywords['end']"),
+        (Attributes(lock=LOCK).__init__, "x.__self__.lock"),  # type: ignore[misc]
+        ((lambda lock=LOCK: lock), "x.<default 0>"),
+        ((lambda: LOCK), "x.<global LOCK>"),
+    ],
+)
+def test_the_culprit_is_found(obj: Any, path: str) -> None:
+    found, culprit, reason = find_culprit(obj, "x", is_picklable)
+    assert found == path
+    assert culprit is LOCK
+    assert "lock" in reason
+
+
+def test_a_loop_in_the_object_does_not_keep_the_search_busy() -> None:
+    loop: list[Any] = [1]
+    loop.extend([loop, {"lock": LOCK}])
+    with pytest.raises(UnpicklableError, match=r"\['lock'\]"):
+        cross(call(len, loop))
+
+
+def test_a_repr_that_raises_does_not_hide_the_error() -> None:
+    class Rude:
+        def __repr__(self) -> str:
+            raise RuntimeError("no")
+
+    outcome = run_tasks([call(int, Rude())])
+    assert isinstance(outcome.error, TypeError)
+    assert "int(<Rude instance at " in "".join(outcome.error.__notes__)
