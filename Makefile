@@ -11,8 +11,8 @@ LOCK := build/pyodide/pyodide-lock.json
 # A test that hangs ends after five minutes, so that the others are still heard of.
 PYTEST := $(PY) -m pytest -q --timeout=300
 SERVE ?= 1
-# The folders of tests that are also run inside Pyodide: those that need no thread, process or file of the host.
-PYODIDE_TESTS ?= $(wildcard tests/contract tests/schedule)
+# The native tests that are also run inside Pyodide: all but those that look at processes, or at the repository.
+PYODIDE_TESTS ?= $(filter-out tests/test_interrupt.py, $(wildcard tests/test_*.py)) tests/contract tests/schedule
 
 CORE := $(shell find core -type f -not -name '*.pyc' 2>/dev/null) pyproject.toml $(wildcard README.md LICENSE)
 
@@ -88,6 +88,7 @@ serve: site
 	$(PY) tools/serve.py build/site --isolate
 
 bench: setup
+	-$(PY) benchmarks/browser_run.py
 	$(PY) benchmarks/run.py
 
 # --- testing it ------------------------------------------------------------------------------------------------

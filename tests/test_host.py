@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobspan import host, settle
+from jobspan import FallbackWarning, Parallel, delayed, errors, host, settle
 from jobspan.worker.context import LEVEL
 
 
@@ -84,3 +84,21 @@ def test_threads_are_found_by_starting_one(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     assert host.has_threads.__wrapped__() is False
+
+
+@pytest.mark.parametrize(
+    ("name", "lacking", "substitute"),
+    [("threading", "has_threads", "sequential"), ("loky", "has_processes", "threads")],
+)
+def test_what_the_interpreter_lacks_is_replaced_and_said_once(
+    monkeypatch: pytest.MonkeyPatch, name: str, lacking: str, substitute: str
+) -> None:
+    if not host.has_threads():
+        pytest.skip("no threads here to choose instead")
+    monkeypatch.setattr(host, lacking, no)
+    monkeypatch.setattr(errors, "_said", set())
+    with pytest.warns(FallbackWarning, match=f"backend='{name}' runs as backend='{substitute}'") as caught:
+        results = [Parallel(n_jobs=2, backend=name)([delayed(abs)(-1)]) for _ in range(2)]
+    assert results == [[1], [1]]
+    assert len(caught) == 1
+    assert caught[0].filename == __file__

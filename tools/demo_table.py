@@ -27,8 +27,9 @@ TIME_LIMIT_S = 300
 
 # Run by `python -c`: the unchanged script as __main__, under the chosen backend.
 NATIVE = """
-import runpy, sys, time
-from jobspan import parallel_config
+import runpy, sys, time, warnings
+from jobspan import FallbackWarning, parallel_config
+warnings.simplefilter("error", FallbackWarning)  # a row that says loky was run by loky
 script, backend, n_jobs = sys.argv[1:]
 start = time.perf_counter()
 with parallel_config(backend=backend, n_jobs=int(n_jobs)):

@@ -2,10 +2,11 @@
 // under the chosen backend. Returns its output and its seconds: boot not counted, the workers' boot counted.
 
 const RUN = `
-import sys
+import sys, warnings
 from pyodide.code import eval_code_async
-from jobspan import parallel_config
+from jobspan import FallbackWarning, parallel_config
 
+warnings.simplefilter("error", FallbackWarning)  # what says web was run by web workers
 sys.argv = [script_name]
 with parallel_config(**config.to_py()):
     await eval_code_async(script, {"__name__": "__main__"}, filename=script_name)

@@ -94,7 +94,7 @@ class parallel_config:  # noqa: N801  joblib's name
     Examples
     --------
     >>> from jobspan import Parallel, delayed, parallel_config
-    >>> with parallel_config(backend="threads", n_jobs=2):
+    >>> with parallel_config(n_jobs=2):
     ...     Parallel()(delayed(abs)(i) for i in (-1, -2))
     [1, 2]
     """
@@ -153,7 +153,7 @@ class parallel_backend(parallel_config):  # noqa: N801  joblib's name
     Examples
     --------
     >>> from jobspan import Parallel, delayed, parallel_backend
-    >>> with parallel_backend("threading", n_jobs=2):
+    >>> with parallel_backend("auto", n_jobs=2):
     ...     Parallel()(delayed(abs)(i) for i in (-1, -2))
     [1, 2]
     """

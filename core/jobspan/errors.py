@@ -16,6 +16,9 @@ Invariant: a user's own exception is never wrapped in one of these; it is raised
 
 from __future__ import annotations
 
+import sys
+import warnings
+
 __all__ = [
     "CannotBlock",
     "FallbackWarning",
@@ -24,6 +27,7 @@ __all__ = [
     "UnpicklableError",
     "WorkerBootError",
     "WorkerLost",
+    "say_once",
 ]
 
 
@@ -53,3 +57,17 @@ class WorkerLost(JobspanError, RuntimeError):
 
 class FallbackWarning(UserWarning):
     """Something else than what was asked for runs; says once what was chosen and why."""
+
+
+_said: set[str] = set()
+
+
+def say_once(message: str) -> None:
+    """Warn of a fallback, as of the caller's line outside jobspan; the same words are said only once."""
+    if message in _said:
+        return
+    _said.add(message)
+    level, frame = 1, sys._getframe(0)  # noqa: SLF001  warnings has this from 3.12 on, as skip_file_prefixes
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("jobspan."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(FallbackWarning(f"jobspan: {message}"), stacklevel=level)

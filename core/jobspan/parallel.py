@@ -191,7 +191,7 @@ class Parallel:
         Examples
         --------
         >>> import asyncio
-        >>> asyncio.run(Parallel(n_jobs=2, backend="threads").gather(delayed(abs)(i) for i in (-1, -2)))
+        >>> asyncio.run(Parallel(n_jobs=2).gather(delayed(abs)(i) for i in (-1, -2)))
         [1, 2]
         """
         ordered = self._settings._replace(return_as="list")
@@ -209,7 +209,7 @@ class Parallel:
         >>> import asyncio
         >>> async def main():
         ...     tasks = (delayed(abs)(i) for i in (-1, -2))
-        ...     return [value async for value in Parallel(n_jobs=2, backend="threads").stream(tasks)]
+        ...     return [value async for value in Parallel(n_jobs=2).stream(tasks)]
         >>> asyncio.run(main())
         [1, 2]
         """

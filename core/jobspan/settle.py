@@ -6,13 +6,12 @@ Invariant: everything about a call is decided here, before work starts; a fallba
 from __future__ import annotations
 
 import sys
-import warnings
 from typing import Any, NamedTuple
 
 from jobspan import host, registry, units
 from jobspan.backends.base import Backend, OpenRequest
 from jobspan.config import Default
-from jobspan.errors import FallbackWarning
+from jobspan.errors import say_once
 from jobspan.schedule.policy import BUDGET_S, HELD_BYTES, Policy
 from jobspan.worker.context import LEVEL
 
@@ -64,8 +63,8 @@ def settle(settings: Settings, *, streams: bool, blocks: bool, watch: bool) -> P
     if n_jobs == 1 and not backend.traits.lone_worker:
         backend = registry.find(_SEQUENTIAL)
     if blocks and not backend.traits.blocks:
-        _say_once(
-            "jobspan: this interpreter cannot wait for workers without hanging (no JSPI here), so the tasks run one "
+        say_once(
+            "this interpreter cannot wait for workers without hanging (no JSPI here), so the tasks run one "
             "after the other. Write 'results = await Parallel(...).gather(tasks)' to use the workers."
         )
         backend = registry.find(_SEQUENTIAL)
@@ -88,7 +87,7 @@ def settle(settings: Settings, *, streams: bool, blocks: bool, watch: bool) -> P
 def find_backend(wanted: Any, n_jobs: int | None) -> Backend:
     """The backend meant by a name, an executor or a backend."""
     if isinstance(wanted, str):
-        found: Backend = registry.find(choose(n_jobs) if wanted == "auto" else wanted)
+        found: Backend = registry.find(choose(n_jobs) if wanted == "auto" else _available(wanted, n_jobs))
         return found
     if hasattr(wanted, "submit") and not hasattr(wanted, "traits"):
         from jobspan.backends.executors import ExecutorBackend  # imports concurrent.futures
@@ -96,6 +95,22 @@ def find_backend(wanted: Any, n_jobs: int | None) -> Backend:
         return ExecutorBackend(wanted)
     backend: Backend = wanted
     return backend
+
+
+def _available(name: str, n_jobs: int | None) -> str:
+    """The name, or where this interpreter has no threads or processes what comes closest, said once."""
+    match registry.canonical(name):
+        case "threads" if not host.has_threads():
+            substitute, missing = _SEQUENTIAL, "threads"  # tasks still see the caller's memory
+        case "loky" if not host.has_processes():
+            substitute, missing = choose(n_jobs), "processes"
+        case _:
+            return name
+    say_once(
+        f"this interpreter can start no {missing}, so backend={name!r} runs as backend={substitute!r}. Leave "
+        f"backend out, and jobspan chooses what there is without this warning."
+    )
+    return substitute
 
 
 def choose(n_jobs: int | None) -> str:
@@ -123,12 +138,3 @@ def value_of(given: Any, configured: Any) -> Any:
     if not isinstance(given, Default) and given is not None:
         return given
     return configured.value if isinstance(configured, Default) else configured
-
-
-_said: set[str] = set()
-
-
-def _say_once(message: str) -> None:
-    if message not in _said:
-        _said.add(message)
-        warnings.warn(FallbackWarning(message), stacklevel=5)
