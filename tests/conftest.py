@@ -8,9 +8,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
+import hypothesis
 import pytest
 
 from jobspan import Parallel, host
+
+hypothesis.settings.register_profile("jobspan", deadline=None)  # the machine may be shared, or be a browser
+hypothesis.settings.load_profile("jobspan")
 
 _SEQUENTIAL = ["sequential"]
 _THREADED = ["threads", "ThreadPoolExecutor"] if host.has_threads() else []

@@ -15,6 +15,11 @@ import pytest
 import jobspan
 from jobspan import Event, Parallel, RemoteError, UnpicklableError, WorkerLost, delayed
 
+needs_threads = pytest.mark.skipif(not jobspan.host.has_threads(), reason="there are no threads here")
+needs_processes = pytest.mark.skipif(
+    not jobspan.host.has_processes(), reason="there are no processes here; tests_pyodide has the case of web workers"
+)
+
 # Functions inside functions travel by value, so these tests need no importable module on the far side.
 
 
@@ -191,17 +196,15 @@ def test_system_exit_of_a_task_reaches_the_caller(backend: Any) -> None:
         Parallel(n_jobs=2, backend=backend)([delayed(leave)()] * 3)
 
 
+@needs_processes
 def test_a_worker_that_exits_is_reported_and_the_next_call_works() -> None:
-    if not jobspan.host.has_processes():
-        pytest.skip("there are no processes here; tests_pyodide has the case of web workers")
     with pytest.raises(WorkerLost, match=r"os\._exit"):
         Parallel(n_jobs=2, backend="loky")(delayed(os._exit)(3) for _ in range(4))
     assert Parallel(n_jobs=2, backend="loky")(delayed(abs)(-i) for i in range(4)) == [0, 1, 2, 3]
 
 
+@needs_processes
 def test_a_broken_executor_is_reported() -> None:
-    if not jobspan.host.has_processes():
-        pytest.skip("there are no processes here")
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
@@ -283,10 +286,9 @@ def test_a_value_that_means_nothing_is_refused(option: dict[str, Any]) -> None:
         Parallel(**option)
 
 
+@needs_threads
 @pytest.mark.parametrize("name", ["threads", "threading"])
 def test_both_names_mean_threads(name: str) -> None:
-    if not jobspan.host.has_threads():
-        pytest.skip("no threads here")
     (worker,) = Parallel(n_jobs=2, backend=name)([delayed(lambda: threading.current_thread().name)()])
     assert worker.startswith("jobspan-thread")
 
@@ -316,6 +318,7 @@ def test_pre_dispatch_bounds_what_is_taken_ahead(window: Any, backend: Any) -> N
     assert most <= bound + 1  # the one in the consumer's hands
 
 
+@needs_threads
 def test_parallel_config_sets_the_defaults_inside_its_block() -> None:
     with jobspan.parallel_config(backend="threads", n_jobs=3):
         assert Parallel().n_jobs == 3
@@ -328,6 +331,7 @@ def test_parallel_config_sets_the_defaults_inside_its_block() -> None:
     assert Parallel().n_jobs is None
 
 
+@needs_threads
 def test_parallel_backend_means_all_cpus() -> None:
     with jobspan.parallel_backend("threading"):
         assert Parallel().n_jobs == -1
@@ -537,9 +541,8 @@ def test_an_on_event_that_raises_ends_the_run(backend: Any, run: Any) -> None:
         run([delayed(abs)(-1)], backend=backend, n_jobs=2, on_event=complain)
 
 
+@needs_threads
 def test_an_executor_is_used_and_left_alone() -> None:
-    if not jobspan.host.has_threads():
-        pytest.skip("no threads here")
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(3, thread_name_prefix="mine") as mine:
@@ -548,9 +551,8 @@ def test_an_executor_is_used_and_left_alone() -> None:
         assert mine.submit(abs, -1).result() == 1
 
 
+@needs_threads
 def test_contextvars_and_configuration_reach_tasks_in_threads() -> None:
-    if not jobspan.host.has_threads():
-        pytest.skip("no threads here")
     from contextvars import ContextVar
 
     variable: ContextVar[str] = ContextVar("variable", default="unset")
@@ -558,9 +560,8 @@ def test_contextvars_and_configuration_reach_tasks_in_threads() -> None:
     assert Parallel(n_jobs=2, backend="threads")([delayed(variable.get)()] * 3) == ["set"] * 3
 
 
+@needs_threads
 def test_many_threads_may_call_at_the_same_time(parallel_backend_: Any) -> None:
-    if not jobspan.host.has_threads():
-        pytest.skip("no threads here")
     failures: list[BaseException] = []
 
     def use(n_jobs: int) -> None:

@@ -128,6 +128,8 @@ def choose(n_jobs: int | None) -> str:
 
 def workers_wanted(backend: Backend, n_jobs: int | None) -> int | None:
     """The number of workers; None for as many as the backend has, which only a given backend may mean."""
+    if backend.traits.inline:
+        return 1
     if n_jobs is None:
         return None if backend.traits.lone_worker else 1
     return n_jobs if n_jobs > 0 else units.resolve_n_jobs(n_jobs, backend.cpu_count())
