@@ -1,0 +1,238 @@
+"""Tasks on Web Workers, where Python runs in Pyodide.
+
+Batches are encoded when they are submitted and wait here until a worker is ready. A worker gets a second batch while
+it runs one only as long as batches are short: behind a long one it would wait while another worker is idle.
+
+Invariant: each ticket is waiting here, held by one worker, or among what has arrived; a
+worker's end moves what it held there, as lost.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from pickle import PickleBuffer
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from jobspan import host
+from jobspan.backends.base import Closing, OpenRequest, Session, Traits
+from jobspan.errors import CannotBlock, JobspanError, WorkerBootError
+from jobspan.model import Batch, Completion, Fact, Started, Ticket
+from jobspan.worker.context import LEVEL
+from jobspan.worker.wire import decode_reply, encode_batch
+
+if TYPE_CHECKING:
+    from jobspan.web.pool import News, Pool, Reply, Worker
+
+_CANNOT_BLOCK = (
+    "waiting for workers here would hang: Python was entered in a way that cannot wait for them (pyodide.runPython, a "
+    "callback of JavaScript), or this browser has no JSPI. Write 'await Parallel(...).gather(tasks)' or 'async for "
+    "result in Parallel(...).stream(tasks)', or enter Python by runPythonAsync."
+)
+_SHORT_S = 0.1  # a batch behind one of this length waits hardly longer than for its round trip
+
+
+class WebBackend:
+    """Runs tasks on Web Workers.
+
+    Parameters
+    ----------
+    index_url : str, optional
+        The folder that workers load Pyodide from, with a slash at the end; by default where the caller's came from.
+    boot_deadline_s : float
+        A worker that gives no sign of life for this long while it boots is given up.
+
+    Raises
+    ------
+    ValueError
+        Outside Pyodide, or where it can start no workers.
+    """
+
+    def __init__(self, *, index_url: str | None = None, boot_deadline_s: float = 60.0) -> None:
+        if not host.has_web_workers():
+            why = "has no workers here" if host.in_pyodide() else "is not what runs this interpreter"
+            raise ValueError(
+                f"backend='web' runs tasks on Web Workers, by Pyodide in a browser or in node, and Pyodide {why}. "
+                f"Leave backend out, and jobspan chooses what there is."
+            )
+        self._index_url = index_url
+        self._boot_deadline_s = boot_deadline_s
+        self._made: Pool | None = None
+
+    @property
+    def traits(self) -> Traits:
+        """Blocking depends on how Python was entered, so this is asked anew each time."""
+        return Traits(
+            memory="copied",
+            blocks=host.can_run_sync(),
+            reports_start=True,
+            can_kill=True,
+            lone_worker=True,
+            round_trip_s=1e-3,
+        )
+
+    def cpu_count(self) -> int:
+        """The CPUs that the browser or node tells of."""
+        return host.cpu_count()
+
+    def open(self, request: OpenRequest, /) -> Session:
+        """Take up warm workers; missing ones begin to boot."""
+        return WebSession(self.pool, request)
+
+    @property
+    def pool(self) -> Pool:
+        """The workers of this backend."""
+        if self._made is None:
+            from jobspan.web.pool import Pool  # needs Pyodide
+
+            self._made = Pool(index_url=self._index_url, boot_deadline_s=self._boot_deadline_s)
+        return self._made
+
+    def shutdown(self) -> None:
+        """End the workers now; a later call starts others."""
+        if self._made is not None:
+            self._made.shutdown()
+
+
+class WebSession:
+    """Batches on some workers of a pool."""
+
+    def __init__(self, pool: Pool, request: OpenRequest) -> None:
+        self._pool = pool
+        self._request = request
+        self._level = LEVEL.get() + 1
+        self._arrived: list[Started | Completion | tuple[Worker, Reply]] = []
+        self._signal: Any = None
+        self._waiting: deque[tuple[Ticket, Any, Any]] = deque()
+        self._sent_at: dict[Ticket, float] = {}
+        self._short = False
+        self._refused: WorkerBootError | None = None
+        self._closed = False
+        self.width = request.n_jobs or host.cpu_count()
+        self._workers = pool.lend(self.width, self._hear)
+
+    def submit(self, ticket: Ticket, batch: Batch, /) -> None:
+        """Encode the batch and send it as soon as a worker can take it."""
+        from pyodide.ffi import to_js
+
+        from jobspan.web.protocol import export_buffers
+
+        if self._refused is not None:
+            self._lose(ticket, self._refused)
+            return
+        request = self._request
+        out_of_band: list[PickleBuffer] = []
+        try:
+            payload = encode_batch(
+                batch,
+                level=self._level,
+                budget_s=request.budget_s,
+                watch=request.watch,
+                buffer_callback=out_of_band.append,
+            )
+        except Exception as error:  # noqa: BLE001  pickling runs users' code
+            self._lose(ticket, error)
+            return
+        self._waiting.append((ticket, to_js(payload), export_buffers(out_of_band)))
+        missing = self.width - len(self._workers)
+        self._workers += self._pool.lend(missing, self._hear) if missing else []
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        while self._waiting:
+            worker = min(self._workers, key=lambda worker: (worker.state == "booting", len(worker.held)))
+            if worker.state == "booting" or len(worker.held) > self._short:
+                return
+            ticket, payload, buffers = self._waiting.popleft()
+            self._sent_at[ticket] = perf_counter()
+            worker.send(ticket, payload, buffers)
+
+    def _hear(self, worker: Worker, news: News) -> None:
+        from jobspan.web.pool import Gone, Reply, TaskStarted
+
+        match news:
+            case TaskStarted(ticket, index, at):
+                self._put(Started(ticket, index, worker.name, at))
+            case Reply(ticket):
+                now = perf_counter()
+                self._short = now - self._sent_at.pop(ticket) < _SHORT_S
+                for held in worker.held:
+                    self._sent_at[held] = now  # begins only now
+                self._put((worker, news))
+            case Gone(tickets, error):
+                self._workers.remove(worker)
+                if isinstance(error, WorkerBootError):
+                    self._refused = error
+                if self._refused is not None or not self._workers:
+                    tickets = tickets + [ticket for ticket, _, _ in self._waiting]
+                    self._waiting.clear()
+                for ticket in tickets:
+                    self._lose(ticket, error, worker.name)
+        if self._workers:
+            self._dispatch()
+
+    def _lose(self, ticket: Ticket, error: BaseException, worker: str = "") -> None:
+        self._put(Completion(ticket, [], lost=error, worker=worker))
+
+    def poll(self, timeout: float | None, /) -> Sequence[Fact]:
+        """Wait for workers, while the event loop turns."""
+        if not self._arrived:
+            from pyodide.ffi import run_sync
+
+            if not host.can_run_sync():
+                raise CannotBlock(_CANNOT_BLOCK)
+            run_sync(self._expect(timeout))
+        return self._take()
+
+    async def apoll(self, timeout: float | None, /) -> Sequence[Fact]:
+        """Await messages of workers."""
+        if not self._arrived:
+            await self._expect(timeout)
+        return self._take()
+
+    def _expect(self, timeout: float | None) -> Any:
+        """A promise that something arrives; with ``timeout=0`` the event loop turns once, or nothing could."""
+        from jobspan.web.link import link
+
+        self._signal = link().signal() if timeout is None else link().signal(1000 * timeout)
+        return self._signal.promise
+
+    def _put(self, item: Started | Completion | tuple[Worker, Reply]) -> None:
+        self._arrived.append(item)
+        self.wake()
+
+    def wake(self) -> None:
+        """Make an `apoll` return."""
+        if self._signal is not None:
+            self._signal.set()
+            self._signal = None
+
+    def _take(self) -> list[Fact]:
+        items, self._arrived = self._arrived, []
+        return [item if isinstance(item, Started | Completion) else self._decode(*item) for item in items]
+
+    def _decode(self, worker: Worker, reply: Reply) -> Completion:
+        try:
+            return decode_reply(reply.ticket, reply.payload, reply.buffers)
+        except Exception as error:  # noqa: BLE001  unpickling runs users' code
+            error.add_note(f"jobspan: raised while a result of worker {worker.name} was unpickled by the caller")
+            return Completion(reply.ticket, [], lost=error, worker=worker.name)
+
+    def cancel(self, tickets: Sequence[Ticket], /) -> None:
+        """Take back what no worker has."""
+        unwanted = set(tickets)
+        for waiting in [item for item in self._waiting if item[0] in unwanted]:
+            self._waiting.remove(waiting)
+            self._lose(waiting[0], JobspanError("the batch was cancelled before a worker had it"))
+
+    def close(self, how: Closing, /) -> None:
+        """Give the workers back; with ``kill`` those that are busy end within a second."""
+        if self._closed:
+            return
+        self._closed = True
+        self._waiting.clear()
+        for worker in self._workers:
+            self._pool.give_back(worker, kill=how == "kill")
+        self._workers = []
+        self.wake()

@@ -1,0 +1,126 @@
+// The caller's JavaScript: starts workers, packs files for them, notices when one is gone. An expression for
+// pyodide.code.run_js, called with Pyodide's file system.
+// Invariant: onGone is called at most once for a worker, and nothing is called after it or after end().
+((FS) => ({
+  // The contents of files, one after the other.
+  pack(paths) {
+    const files = paths.map((path) => FS.readFile(path));
+    const sizes = files.map((file) => file.length);
+    const contents = new Uint8Array(sizes.reduce((sum, size) => sum + size, 0));
+    let offset = 0;
+    for (const file of files) {
+      contents.set(file, offset);
+      offset += file.length;
+    }
+    return { paths, sizes, contents };
+  },
+
+  // A promise that set() or the end of a time fulfils, whichever comes first.
+  signal(milliseconds) {
+    let fulfil;
+    const promise = new Promise((resolve) => (fulfil = resolve));
+    const timer = milliseconds === undefined ? undefined : setTimeout(fulfil, milliseconds);
+    const set = () => {
+      clearTimeout(timer);
+      fulfil();
+    };
+    return { promise, set };
+  },
+
+  start(script, deadline, onMessage, onGone) {
+    const threads = typeof process === "object" && process.versions?.node
+      ? process.getBuiltinModule("node:worker_threads")
+      : null;
+    const lock = threads ? "" : `jobspan worker ${Math.random()} ${performance.timeOrigin + performance.now()}`;
+    let worker, url, bootTimer, killTimer, stage = "starting its script";
+    let over = false;
+
+    const later = (milliseconds, action) => {
+      const timer = setTimeout(action, milliseconds);
+      timer.unref?.(); // never what keeps node alive
+      return timer;
+    };
+    const end = () => {
+      over = true;
+      clearTimeout(bootTimer);
+      clearTimeout(killTimer);
+      worker?.terminate();
+      if (url) URL.revokeObjectURL(url);
+    };
+    const gone = (reason) => {
+      if (over) return;
+      end();
+      onGone(reason);
+    };
+    const expectSign = () => {
+      clearTimeout(bootTimer);
+      bootTimer = later(deadline, () => {
+        // This thread may have been busy all the time: signs that wait to be read come first.
+        bootTimer = later(100, () => gone(`it gave no sign of life for ${deadline / 1000} s while ${stage}`));
+      });
+    };
+    const receive = (message) => {
+      if (over) return;
+      switch (message.type) {
+        case "booting":
+          stage = message.stage;
+          expectSign();
+          // Granted when the worker no longer holds it: then there is no worker any more.
+          if (message.locked) navigator.locks.request(lock, () => gone("it ended without a word"));
+          break;
+        case "fatal":
+          gone(message.reason);
+          break;
+        case "ready":
+          clearTimeout(bootTimer);
+          onMessage(message);
+          break;
+        default:
+          onMessage(message);
+      }
+    };
+
+    expectSign();
+    try {
+      if (threads) {
+        worker = new threads.Worker(script, { eval: true });
+        worker.on("message", receive);
+        worker.on("messageerror", (error) => gone(`a message from it could not be read: ${error}`));
+        worker.on("error", (error) => gone(String(error)));
+        worker.on("exit", (code) => gone(`its thread ended with exit code ${code}`));
+      } else {
+        url = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+        worker = new Worker(url, { type: "module" });
+        worker.onmessage = (event) => receive(event.data);
+        worker.onmessageerror = () => gone("a message from it could not be read");
+        worker.onerror = (event) => {
+          event.preventDefault();
+          gone(event.message ?? "its script could not be loaded");
+        };
+      }
+    } catch (error) {
+      later(0, () => gone(`it was refused: ${error}`)); // by the page's security policy, for instance
+    }
+
+    return {
+      init(indexURL, options, name, environment) {
+        const place = `${indexURL}pyodide.mjs`; // in node it may be a path
+        const isURL = /^[a-z]{2,}:/i.test(place);
+        const module = isURL ? place : process.getBuiltinModule("node:url").pathToFileURL(place).href;
+        worker?.postMessage({ type: "init", module, options, name, lock, environment });
+      },
+      reproduce: (environment) => worker.postMessage({ type: "reproduce", environment }),
+      send(ticket, payload, buffers) {
+        const transfer = [payload.buffer, ...buffers.map((buffer) => buffer.buffer)];
+        worker.postMessage({ type: "batch", ticket, payload, buffers }, transfer);
+      },
+      // In node: whether this worker keeps the program running.
+      hold: (wanted) => (wanted ? worker?.ref?.() : worker?.unref?.()),
+      killLater(milliseconds) {
+        killTimer = later(milliseconds, () => gone("it was ended with the run that it worked for"));
+      },
+      spare: () => clearTimeout(killTimer),
+      end,
+    };
+  },
+}))

@@ -1,0 +1,27 @@
+"""The caller's side in JavaScript, `link.js`, and the files that travel with the package.
+
+Invariant: read through the loader, so that it works from a zip file too.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pkgutil import get_data
+from typing import Any
+
+import pyodide_js
+from pyodide.code import run_js
+
+
+@cache
+def link() -> Any:
+    """The object that `link.js` makes."""
+    return run_js(source("link.js"))(pyodide_js.FS)
+
+
+@cache
+def source(name: str) -> str:
+    """The text of a file of this package."""
+    data = get_data("jobspan.web", name)
+    assert data is not None  # the package's own
+    return data.decode()

@@ -1,0 +1,268 @@
+"""The workers of this interpreter: started when asked for, lent to one session at a time, kept warm between.
+
+Invariant: a worker is lent, idle in the pool, on its way back to it, or gone; one that is gone has told its
+listener, and nothing is ever sent to it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import js
+import pyodide_js
+from pyodide.ffi import create_proxy, to_js
+
+from jobspan import host
+from jobspan.errors import JobspanError, WorkerBootError, WorkerLost
+from jobspan.model import Ticket
+from jobspan.web import environment, output
+from jobspan.web.environment import Survey
+from jobspan.web.link import link, source
+from jobspan.web.protocol import import_buffers
+
+BOOT_DEADLINE_S = 60.0
+"""A worker that boots has to give a sign of life this often."""
+
+KILL_AFTER_S = 1.0
+"""A worker that is to be ended may finish its batch within this time, and stays warm then."""
+
+
+class Ready(NamedTuple):
+    """A worker has booted."""
+
+
+class TaskStarted(NamedTuple):
+    """A worker begins a task of a watched batch."""
+
+    ticket: Ticket
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    at: float
+
+
+class Reply(NamedTuple):
+    """A batch came back."""
+
+    ticket: Ticket
+    payload: bytes
+    buffers: list[bytearray]
+
+
+class Gone(NamedTuple):
+    """A worker is no more, and the batches it held are lost."""
+
+    tickets: list[Ticket]
+    error: JobspanError
+
+
+News: TypeAlias = Ready | TaskStarted | Reply | Gone
+Listener: TypeAlias = Callable[["Worker", News], None]
+
+
+class Worker:
+    """One worker, as its pool and its session see it."""
+
+    def __init__(self, name: str, pool: Pool) -> None:
+        self.name = name
+        self.state: Literal["booting", "idle", "busy", "gone"] = "booting"
+        self.held: list[Ticket] = []
+        self.listener: Listener | None = None
+        self.survey = pool.survey
+        self._pool = pool
+        self._callbacks = create_proxy(self._hear), create_proxy(self._end)
+        self._link = link().start(source("worker.mjs"), 1000 * pool.boot_deadline_s, *self._callbacks)
+
+    def boot(self, index_url: str, options: Any, packed: Any) -> None:
+        """Let it boot Pyodide from the folder `index_url`."""
+        self._link.init(index_url, options, self.name, packed)
+
+    def extend(self, survey: Survey, packed: Any) -> None:
+        """Add what was installed since; batches sent later find it."""
+        self.survey = survey
+        self._link.reproduce(packed)
+
+    def send(self, ticket: Ticket, payload: Any, buffers: Any) -> None:
+        """Send a batch; `payload` and `buffers` are JavaScript's, and are gone afterwards."""
+        self.held.append(ticket)
+        self.state = "busy"
+        self._link.hold(True)
+        self._link.send(ticket, payload, buffers)
+
+    def lend(self, listener: Listener) -> None:
+        """Let `listener` hear of this worker from now on."""
+        self.listener = listener
+        if self.state == "booting":
+            self._link.hold(True)
+
+    def take_back(self, kill: bool) -> None:
+        """End the loan; with `kill` a worker that is busy ends soon."""
+        self.listener = None
+        self._link.hold(False)
+        if kill and self.held:
+            self._link.killLater(1000 * KILL_AFTER_S)
+
+    def end(self) -> None:
+        """End it now, without telling anybody."""
+        if self.state != "gone":
+            self.state = "gone"
+            self._link.end()
+            self._destroy_callbacks()
+
+    def _hear(self, message: Any) -> None:
+        match message.type:
+            case "output":
+                output.write(message.stream, message.text)
+            case "started":
+                self._tell(TaskStarted(message.ticket, message.index, message.at))
+            case "reply":
+                ticket = message.ticket
+                self.held.remove(ticket)
+                self._rest()
+                self._tell(Reply(ticket, message.payload.to_bytes(), import_buffers(message.buffers)))
+            case "ready":
+                self._rest()
+                self._tell(Ready())
+            case unknown:
+                raise AssertionError(f"a worker sent a message of type {unknown!r}: please report this")
+
+    def _rest(self) -> None:
+        if self.held:
+            return
+        self.state = "idle"
+        self._link.hold(False)
+        if self.listener is None:
+            self._link.spare()
+            self._pool.welcome(self)
+
+    def _end(self, reason: str) -> None:
+        if self.state == "booting":
+            error: JobspanError = WorkerBootError(
+                f"worker {self.name} could not start: {reason}. It boots Pyodide from {self._pool.index_url}; can this "
+                f"page load that, and workers from blob: URLs?"
+            )
+        else:
+            error = WorkerLost(
+                f"worker {self.name} died while it held {len(self.held)} batches: {reason}. The next call gets a "
+                f"fresh worker."
+            )
+        self.state = "gone"
+        tickets, self.held = self.held, []
+        self._pool.forget(self)
+        self._tell(Gone(tickets, error))
+        self._destroy_callbacks()
+
+    def _tell(self, news: News) -> None:
+        if self.listener is not None:
+            self.listener(self, news)
+
+    def _destroy_callbacks(self) -> None:
+        for callback in self._callbacks:
+            callback.destroy()
+
+
+class Pool:
+    """Workers that run Pyodide from `index_url`, by default from where the caller's came."""
+
+    def __init__(self, *, index_url: str | None = None, boot_deadline_s: float = BOOT_DEADLINE_S) -> None:
+        config = pyodide_js._api.config  # noqa: SLF001  Pyodide has no public name for it
+        self.index_url: str = index_url or config.indexURL
+        self.boot_deadline_s = boot_deadline_s
+        self.survey = environment.survey()
+        self._born = 0
+        self._workers: list[Worker] = []
+        self._idle: list[Worker] = []
+        self._most = host.cpu_count()
+
+    @property
+    def size(self) -> int:
+        """Workers that live or boot."""
+        return len(self._workers)
+
+    def lend(self, count: int, listener: Listener) -> list[Worker]:
+        """`count` workers for one session, warm ones first; they may still be booting."""
+        self._most = max(self._most, count)
+        self._refresh()
+        self._idle.sort(key=lambda worker: worker.state == "idle")  # those that still boot come last
+        workers = [self._idle.pop() for _ in range(min(count, len(self._idle)))]
+        workers += self._start(count - len(workers))
+        for worker in workers:
+            worker.lend(listener)
+        return workers
+
+    def give_back(self, worker: Worker, *, kill: bool) -> None:
+        """Take a worker back from its session, as soon as it has finished; with `kill` it gets a second for it."""
+        worker.take_back(kill)
+        if not worker.held:
+            self.welcome(worker)
+
+    def welcome(self, worker: Worker) -> None:
+        """Keep a worker that has nothing to do for the next session."""
+        if worker not in self._idle:
+            self._idle.append(worker)
+        while len(self._idle) > self._most:
+            self._drop(max(self._idle, key=lambda worker: worker.state == "booting"))  # rather than a warm one
+
+    def forget(self, worker: Worker) -> None:
+        """A worker is gone."""
+        self._workers.remove(worker)
+        if worker in self._idle:
+            self._idle.remove(worker)
+
+    def shutdown(self) -> None:
+        """End all workers now; what they held is lost."""
+        for worker in list(self._workers):
+            listener, tickets = worker.listener, worker.held
+            self._drop(worker)
+            if listener is not None:
+                listener(worker, Gone(tickets, WorkerLost(f"worker {worker.name} was shut down with its pool.")))
+
+    def _drop(self, worker: Worker) -> None:
+        self.forget(worker)
+        worker.end()
+
+    def _refresh(self) -> None:
+        """Give idle workers what was installed since; those for which that is not enough are replaced."""
+        self.survey = environment.survey()
+        for worker in list(self._idle):
+            if worker.survey == self.survey:
+                continue
+            if worker.survey.is_extended_by(self.survey):
+                worker.extend(self.survey, _pack(self.survey, worker.survey))
+            else:
+                self._drop(worker)
+
+    def _start(self, count: int) -> list[Worker]:
+        if not count:
+            return []
+        packed = _pack(self.survey)
+        options = self._options()
+        workers = []
+        for _ in range(count):
+            self._born += 1
+            worker = Worker(f"web-{self._born}", self)
+            worker.boot(self.index_url, options, packed)
+            self._workers.append(worker)
+            workers.append(worker)
+        return workers
+
+    def _options(self) -> Any:
+        """What the caller's own Pyodide was loaded with, as far as it makes a difference."""
+        options = {"indexURL": self.index_url, "env": dict(os.environ)}
+        options["lockFileContents"] = js.JSON.stringify(pyodide_js.lockfile)
+        for name in ("packageBaseUrl", "packageCacheDir"):  # only node has the second
+            if place := getattr(pyodide_js._api.config, name, None):  # noqa: SLF001
+                options[name] = place
+        return to_js(options, dict_converter=js.Object.fromEntries)
+
+
+def _pack(survey: Survey, known: Survey | None = None) -> Any:
+    """What a worker reproduces, all of it or what it does not have yet."""
+    packed = link().pack(to_js(survey.files(known)))
+    loaded = pyodide_js.loadedPackages.to_py()
+    packages = environment.from_distribution(environment.compiled_packages(survey), loaded)
+    packed.packages = to_js(packages)
+    packed.loadedPackages = pyodide_js.loadedPackages
+    packed.path = to_js(list(survey.path))
+    packed.folder = survey.folder
+    return packed

@@ -1,0 +1,58 @@
+"""What the caller's interpreter and its workers say to each other, and how bytes cross.
+
+Messages are plain objects with a ``type``. The caller sends, and the worker handles strictly one after the other:
+
+=========  =========================================================================================
+type       fields
+=========  =========================================================================================
+init       ``module`` (URL of pyodide.mjs), ``options`` (for loadPyodide), ``name``, ``lock`` (the name
+           of a web lock to hold for life), ``environment`` (see reproduce)
+reproduce  ``environment``: ``packages`` (of the distribution, to load by name), ``loadedPackages``,
+           ``paths``, ``sizes`` and ``contents`` (files to write), ``path`` (sys.path), ``folder``
+           (the working directory); sent again when more was installed
+batch      ``ticket``, ``payload`` (what `jobspan.worker.wire.encode_batch` made), ``buffers``
+=========  =========================================================================================
+
+The worker sends:
+
+=========  =========================================================================================
+type       fields
+=========  =========================================================================================
+booting    ``stage`` that begins; ``locked`` once: whether ``lock`` is held
+ready      Python and the environment are there
+started    ``ticket``, ``index``, ``at``: a task begins; only for batches that are watched
+reply      ``ticket``, ``payload`` (for `jobspan.worker.wire.decode_reply`), ``buffers``
+output     ``stream`` ("stdout" or "stderr"), ``text``
+fatal      ``reason``: the worker is of no use any more; the caller ends it
+=========  =========================================================================================
+
+A ``batch`` is answered by exactly one ``reply``, or the worker is gone: `link.mjs` notices that on its own.
+A receiver passes over no type: one that it does not know is an error of this package.
+
+Invariant: payloads and buffers are copied out of the WebAssembly heap and then transferred; a view of the heap
+is never posted, since that would clone the heap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pickle import PickleBuffer
+from typing import Any
+
+from pyodide.ffi import to_js
+
+
+def export_buffers(buffers: Iterable[PickleBuffer]) -> Any:
+    """Copy buffers into a JavaScript array of ``Uint8Array``, each the owner of its memory."""
+    return to_js([to_js(buffer.raw()) for buffer in buffers])
+
+
+def import_buffers(buffers: Any) -> list[bytearray]:
+    """Copy an array of ``Uint8Array`` into Python; writable, so that arrays made of them are."""
+    return [_import_buffer(buffer) for buffer in buffers]
+
+
+def _import_buffer(buffer: Any) -> bytearray:
+    target = bytearray(buffer.byteLength)
+    buffer.assign_to(target)
+    return target

@@ -1,0 +1,41 @@
+"""The Python side of a worker: runs a batch that arrived and posts the reply.
+
+Invariant: every batch is answered once; what a task raises is part of the answer.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from io import TextIOWrapper
+from pickle import PickleBuffer
+from typing import Any
+
+from pyodide.ffi import to_js
+
+from jobspan.web.protocol import export_buffers, import_buffers
+from jobspan.worker.wire import run_encoded
+
+
+def make_runner(
+    name: str, started: Callable[[int, int, float], object], reply: Callable[[int, Any, Any], object]
+) -> Callable[[int, Any, Any], None]:
+    """What the worker's script calls for each batch, on the worker called `name`; the callables post messages."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(line_buffering=True)  # so that one hears of a long task before its end
+
+    def run(ticket: int, payload: Any, buffers: Any) -> None:
+        out_of_band: list[PickleBuffer] = []
+        encoded = run_encoded(
+            payload.to_bytes(),
+            import_buffers(buffers),
+            worker=name,
+            started=lambda index, at: started(ticket, index, at),
+            buffer_callback=out_of_band.append,
+        )
+        sys.stdout.flush()
+        sys.stderr.flush()
+        reply(ticket, to_js(encoded), export_buffers(out_of_band))
+
+    return run
