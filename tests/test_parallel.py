@@ -65,7 +65,11 @@ def test_unordered_results_come_as_they_are_finished(parallel_backend_: Any) -> 
         time.sleep(seconds)
         return index
 
-    Parallel(n_jobs=2, backend=parallel_backend_)([delayed(abs)(0)] * 4)  # workers are up
+    names: set[str] = set()
+    while len(names) < 2:  # workers are up
+        events: list[Event] = []
+        Parallel(n_jobs=2, backend=parallel_backend_, on_event=events.append)([delayed(time.sleep)(0.05)] * 4)
+        names = {event.worker for event in events}
     tasks = [delayed(slow)(0, 0.5), delayed(slow)(1, 0.0), delayed(slow)(2, 0.0)]
     results = Parallel(n_jobs=2, backend=parallel_backend_, return_as="generator_unordered")(tasks)
     assert list(results) == [1, 2, 0]

@@ -6,7 +6,7 @@ from pytest_pyodide import run_in_pyodide
 pytestmark = pytest.mark.parametrize("isolated", [False, True], indirect=True, scope="module")
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_modules_of_the_working_directory_are_there(selenium):
     import importlib
     import os
@@ -59,7 +59,7 @@ def test_modules_of_the_working_directory_are_there(selenium):
         backend.shutdown()
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_what_is_too_large_is_left_out_and_said(selenium):
     import sys
     from pathlib import Path
@@ -137,7 +137,7 @@ async def test_packages_installed_later_are_there(selenium):
     backend.shutdown()
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_environment_variables_are_there(selenium):
     import os
 

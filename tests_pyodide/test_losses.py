@@ -7,7 +7,7 @@ pytestmark = pytest.mark.parametrize("isolated", [False, True], indirect=True, s
 
 
 @pytest.mark.parametrize("how", ["os._exit", "os.abort", "recursion"])
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_an_interpreter_that_ends_is_a_lost_worker(selenium, how):
     import pytest
 
@@ -35,7 +35,7 @@ def test_an_interpreter_that_ends_is_a_lost_worker(selenium, how):
     assert Parallel(n_jobs=2, backend="web")(delayed(abs)(i) for i in range(4)) == [0, 1, 2, 3]
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_a_worker_that_leaves_is_a_lost_worker(selenium):
     import pytest
 
@@ -65,7 +65,7 @@ def test_a_worker_that_leaves_is_a_lost_worker(selenium):
     assert Parallel(n_jobs=1, backend="web")([delayed(abs)(-1)]) == [1]
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_a_worker_that_ends_without_a_word_is_a_lost_worker(selenium):
     import time
 
@@ -94,7 +94,7 @@ def test_a_worker_that_ends_without_a_word_is_a_lost_worker(selenium):
         js.eval("Worker = PlainWorker")
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_a_worker_that_cannot_boot_says_why(selenium):
     import asyncio
     import time
@@ -119,7 +119,7 @@ def test_a_worker_that_cannot_boot_says_why(selenium):
     assert backend.pool.size == never.pool.size == 0
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_an_exception_ends_what_still_runs(selenium):
     import asyncio
     import time
@@ -155,7 +155,7 @@ def test_an_exception_ends_what_still_runs(selenium):
     assert backend.pool.size == 0
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_closing_a_generator_ends_its_work(selenium):
     import asyncio
     import time
@@ -175,7 +175,7 @@ def test_closing_a_generator_ends_its_work(selenium):
     assert backend.pool.size == 0
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_shutting_down_loses_what_is_out(selenium):
     import time
 
@@ -198,7 +198,7 @@ def test_shutting_down_loses_what_is_out(selenium):
     backend.shutdown()
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_keeps_warm_workers_and_no_more(selenium):
     from jobspan import Parallel, cpu_count, delayed
     from jobspan.backends.web import WebBackend

@@ -6,7 +6,7 @@ from pytest_pyodide import run_in_pyodide
 pytestmark = pytest.mark.parametrize("isolated", [False, True], indirect=True, scope="module")
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_blocks_and_streams(selenium_worker):
     import contextlib
     import io
@@ -24,14 +24,14 @@ def test_blocks_and_streams(selenium_worker):
     assert list(results) == [i * i for i in range(300)]
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 async def test_awaits(selenium_worker):
     from jobspan import Parallel, delayed
 
     assert await Parallel(n_jobs=2).gather(delayed(abs)(i) for i in range(9)) == list(range(9))
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_a_worker_that_leaves_is_a_lost_worker(selenium_worker):
     import pytest
 

@@ -6,7 +6,7 @@ from pytest_pyodide import run_in_pyodide
 pytestmark = pytest.mark.parametrize("isolated", [False, True], indirect=True, scope="module")
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_returns_a_list_in_order(selenium):
     from jobspan import Parallel, delayed
 
@@ -15,7 +15,7 @@ def test_returns_a_list_in_order(selenium):
     assert Parallel(n_jobs=2, backend="web")([]) == []
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_is_what_auto_means(selenium):
     import builtins
 
@@ -34,7 +34,7 @@ def test_is_what_auto_means(selenium):
         del builtins.the_caller_is_here
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_hands_out_results_from_generators(selenium):
     import time
 
@@ -54,7 +54,7 @@ def test_hands_out_results_from_generators(selenium):
     assert order[0] != 0
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_begins_at_the_call_of_a_generator(selenium):
     import time
 
@@ -71,7 +71,7 @@ def test_begins_at_the_call_of_a_generator(selenium):
     assert next(results) < begun + 0.2
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_sends_functions_and_classes_by_value(selenium):
     import __main__
     from jobspan import Parallel, delayed
@@ -93,7 +93,7 @@ def test_sends_functions_and_classes_by_value(selenium):
     assert moved == [__main__.Point(i + 5) for i in range(3)]
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_raises_the_task_s_own_exception(selenium):
     import pytest
 
@@ -124,7 +124,7 @@ def test_raises_the_task_s_own_exception(selenium):
     assert Parallel(n_jobs=2, backend="web")([delayed(abs)(-1)]) == [1]
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_names_what_cannot_be_pickled(selenium):
     import pytest
 
@@ -142,7 +142,7 @@ def test_names_what_cannot_be_pickled(selenium):
         Parallel(n_jobs=2, backend="web")([delayed(abs)(1), 3])
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_carries_large_buffers_both_ways(selenium):
     import pickle
 
@@ -183,7 +183,7 @@ def test_carries_large_buffers_both_ways(selenium):
     assert len(empty.data) == 0
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_prints_where_the_caller_prints(selenium):
     import contextlib
     import io
@@ -204,7 +204,7 @@ def test_prints_where_the_caller_prints(selenium):
     assert sorted(err.getvalue().split("\n")) == ["", *(f"err {i}" for i in range(4))]
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_two_workers_work_at_the_same_time(selenium):
     import asyncio
     import time
@@ -228,7 +228,7 @@ def test_two_workers_work_at_the_same_time(selenium):
     assert max(span.start for span in spans) < min(span.end for span in spans)
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_tells_of_starts_while_tasks_run(selenium):
     import time
 
@@ -243,7 +243,7 @@ def test_tells_of_starts_while_tasks_run(selenium):
     assert ended - began > 0.2
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_runs_one_after_the_other_inside_a_task_by_default(selenium):
     from jobspan import Parallel, delayed
 
@@ -253,7 +253,7 @@ def test_runs_one_after_the_other_inside_a_task_by_default(selenium):
     assert Parallel(n_jobs=2, backend="web")(delayed(nested)(i) for i in (2, 3)) == [[1, 2, 4], [1, 3, 9]]
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_workers_have_workers_where_asked_for(selenium):
     from jobspan import Parallel, delayed
 

@@ -9,7 +9,7 @@ from pytest_pyodide import run_in_pyodide
 pytestmark = pytest.mark.parametrize("isolated", [False, True], indirect=True, scope="module")
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 async def test_awaits_lists_and_streams(selenium):
     import pytest
 
@@ -24,7 +24,7 @@ async def test_awaits_lists_and_streams(selenium):
         await call.gather(delayed(divmod)(1, i) for i in range(9))
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 async def test_the_loop_turns_while_tasks_run(selenium):
     import asyncio
     import time
@@ -46,7 +46,7 @@ async def test_the_loop_turns_while_tasks_run(selenium):
     assert len(ticks) >= 5
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 async def test_blocks_inside_an_asyncio_task(selenium):
     import asyncio
 
@@ -58,7 +58,7 @@ async def test_blocks_inside_an_asyncio_task(selenium):
     assert await asyncio.create_task(block()) == [0, 1, 4, 9, 16]
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 async def test_several_calls_at_the_same_time(selenium):
     import asyncio
     import time
@@ -79,7 +79,7 @@ async def test_several_calls_at_the_same_time(selenium):
     assert results == [[i**k for i in range(5)] for k in (1, 2, 3)]
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_a_call_while_its_own_generator_is_open(selenium):
     from jobspan import Parallel, delayed
 
@@ -90,7 +90,7 @@ def test_a_call_while_its_own_generator_is_open(selenium):
     assert list(results) == [1, 2, 3, 4]
 
 
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 def test_the_input_may_be_slow(selenium):
     import time
 

@@ -91,8 +91,9 @@ class WebBackend:
 
     def shutdown(self) -> None:
         """End the workers now; a later call starts others."""
-        if self._made is not None:
-            self._made.shutdown()
+        pool, self._made = self._made, None
+        if pool is not None:
+            pool.shutdown()
 
 
 class WebSession:
@@ -106,7 +107,7 @@ class WebSession:
         self._signal: Any = None
         self._waiting: deque[tuple[Ticket, Any, Any]] = deque()
         self._sent_at: dict[Ticket, float] = {}
-        self._short = False
+        self._ahead = 0  # batches to send to a worker that is busy
         self._refused: WorkerBootError | None = None
         self._closed = False
         self.width = request.n_jobs or host.cpu_count()
@@ -135,14 +136,12 @@ class WebSession:
             self._lose(ticket, error)
             return
         self._waiting.append((ticket, to_js(payload), export_buffers(out_of_band)))
-        missing = self.width - len(self._workers)
-        self._workers += self._pool.lend(missing, self._hear) if missing else []
         self._dispatch()
 
     def _dispatch(self) -> None:
-        while self._waiting:
-            worker = min(self._workers, key=lambda worker: (worker.state == "booting", len(worker.held)))
-            if worker.state == "booting" or len(worker.held) > self._short:
+        while self._waiting and self._workers:
+            worker = min(self._workers, key=lambda worker: (not worker.is_available, len(worker.held)))
+            if not worker.is_available or len(worker.held) > self._ahead:
                 return
             ticket, payload, buffers = self._waiting.popleft()
             self._sent_at[ticket] = perf_counter()
@@ -156,7 +155,7 @@ class WebSession:
                 self._put(Started(ticket, index, worker.name, at))
             case Reply(ticket):
                 now = perf_counter()
-                self._short = now - self._sent_at.pop(ticket) < _SHORT_S
+                self._ahead = int(now - self._sent_at.pop(ticket) < _SHORT_S)
                 for held in worker.held:
                     self._sent_at[held] = now  # begins only now
                 self._put((worker, news))
@@ -164,13 +163,14 @@ class WebSession:
                 self._workers.remove(worker)
                 if isinstance(error, WorkerBootError):
                     self._refused = error
+                else:
+                    self._workers += self._pool.lend(1, self._hear)
                 if self._refused is not None or not self._workers:
                     tickets = tickets + [ticket for ticket, _, _ in self._waiting]
                     self._waiting.clear()
                 for ticket in tickets:
                     self._lose(ticket, error, worker.name)
-        if self._workers:
-            self._dispatch()
+        self._dispatch()
 
     def _lose(self, ticket: Ticket, error: BaseException, worker: str = "") -> None:
         self._put(Completion(ticket, [], lost=error, worker=worker))

@@ -9,12 +9,11 @@ import os
 import re
 import sys
 import sysconfig
-import warnings
 from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import NamedTuple, TypeAlias
 
-from jobspan.errors import FallbackWarning
+from jobspan.errors import say_once
 
 MAX_PROJECT_BYTES = 20_000_000
 """Modules of the working directory and of the caller's own folders on ``sys.path``, all together."""
@@ -108,17 +107,11 @@ def _survey_project(place: str, found: dict[str, Stamp]) -> None:
             room -= size
             found.update(stamps)
     if too_large:
-        message = (
-            f"jobspan: workers will not find {', '.join(too_large)} of {place}: modules and packages that are not "
-            f"installed are copied to workers up to {MAX_PROJECT_BYTES // 1_000_000} MB in all. Keep data out of "
-            f"packages, or install the package."
+        say_once(
+            f"workers will not find {', '.join(too_large)} of {place}: modules and packages that are not installed are "
+            f"copied to workers up to {MAX_PROJECT_BYTES // 1_000_000} MB in all. Keep data out of packages, or "
+            f"install the package."
         )
-        if message not in _said:
-            _said.add(message)
-            warnings.warn(FallbackWarning(message), stacklevel=2)
-
-
-_said: set[str] = set()
 
 
 def _is_importable(entry: os.DirEntry[str]) -> bool:

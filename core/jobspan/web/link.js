@@ -117,9 +117,12 @@
       // In node: whether this worker keeps the program running.
       hold: (wanted) => (wanted ? worker?.ref?.() : worker?.unref?.()),
       killLater(milliseconds) {
-        killTimer = later(milliseconds, () => gone("it was ended with the run that it worked for"));
+        killTimer ??= later(milliseconds, () => gone("it was ended with the run that it worked for"));
       },
-      spare: () => clearTimeout(killTimer),
+      spare() {
+        clearTimeout(killTimer);
+        killTimer = undefined;
+      },
       end,
     };
   },

@@ -1,7 +1,7 @@
 """The workers of this interpreter: started when asked for, lent to one session at a time, kept warm between.
 
-Invariant: a worker is lent, idle in the pool, on its way back to it, or gone; one that is gone has told its
-listener, and nothing is ever sent to it.
+Invariant: a worker is lent, idle in the pool, or gone; one that is gone has told its listener, and nothing is ever
+sent to it. One that is lent again while it still finishes what an earlier session had sent gets nothing before that.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from jobspan.web.protocol import import_buffers
 
 BOOT_DEADLINE_S = 60.0
 """A worker that boots has to give a sign of life this often."""
+
+_WARMTH = {"booting": 0, "finishing": 1, "idle": 2}  # of those that are not lent: the warmest are lent first
 
 KILL_AFTER_S = 1.0
 """A worker that is to be ended may finish its batch within this time, and stays warm then."""
@@ -65,7 +67,7 @@ class Worker:
 
     def __init__(self, name: str, pool: Pool) -> None:
         self.name = name
-        self.state: Literal["booting", "idle", "busy", "gone"] = "booting"
+        self.state: Literal["booting", "idle", "busy", "finishing", "gone"] = "booting"
         self.held: list[Ticket] = []
         self.listener: Listener | None = None
         self.survey = pool.survey
@@ -90,17 +92,24 @@ class Worker:
         self._link.send(ticket, payload, buffers)
 
     def lend(self, listener: Listener) -> None:
-        """Let `listener` hear of this worker from now on."""
+        """Let `listener` hear of this worker from now on; `Ready` if it has to wait for it."""
         self.listener = listener
-        if self.state == "booting":
+        if not self.is_available:
             self._link.hold(True)
+
+    @property
+    def is_available(self) -> bool:
+        """Whether a batch that is sent now reaches a worker that runs, and runs for the present listener."""
+        return self.state in ("idle", "busy")
 
     def take_back(self, kill: bool) -> None:
         """End the loan; with `kill` a worker that is busy ends soon."""
         self.listener = None
         self._link.hold(False)
-        if kill and self.held:
-            self._link.killLater(1000 * KILL_AFTER_S)
+        if self.held:
+            self.state = "finishing"
+            if kill:
+                self._link.killLater(1000 * KILL_AFTER_S)
 
     def end(self) -> None:
         """End it now, without telling anybody."""
@@ -113,27 +122,30 @@ class Worker:
         match message.type:
             case "output":
                 output.write(message.stream, message.text)
-            case "started":
+            case "started" if self.state == "busy":
                 self._tell(TaskStarted(message.ticket, message.index, message.at))
             case "reply":
                 ticket = message.ticket
                 self.held.remove(ticket)
-                self._rest()
-                self._tell(Reply(ticket, message.payload.to_bytes(), import_buffers(message.buffers)))
+                if self.state == "busy":
+                    self._rest()
+                    self._tell(Reply(ticket, message.payload.to_bytes(), import_buffers(message.buffers)))
+                elif not self.held:  # the last that an earlier session had sent
+                    self._link.spare()
+                    self._rest()
+                    self._tell(Ready())
             case "ready":
                 self._rest()
                 self._tell(Ready())
+            case "started":
+                pass  # of what an earlier session had sent
             case unknown:
                 raise AssertionError(f"a worker sent a message of type {unknown!r}: please report this")
 
     def _rest(self) -> None:
-        if self.held:
-            return
-        self.state = "idle"
-        self._link.hold(False)
-        if self.listener is None:
-            self._link.spare()
-            self._pool.welcome(self)
+        if not self.held:
+            self.state = "idle"
+            self._link.hold(False)
 
     def _end(self, reason: str) -> None:
         if self.state == "booting":
@@ -146,8 +158,9 @@ class Worker:
                 f"worker {self.name} died while it held {len(self.held)} batches: {reason}. The next call gets a "
                 f"fresh worker."
             )
+        tickets = self.held if self.state == "busy" else []  # not what an earlier session had sent
         self.state = "gone"
-        tickets, self.held = self.held, []
+        self.held = []
         self._pool.forget(self)
         self._tell(Gone(tickets, error))
         self._destroy_callbacks()
@@ -173,6 +186,7 @@ class Pool:
         self._workers: list[Worker] = []
         self._idle: list[Worker] = []
         self._most = host.cpu_count()
+        self._is_open = True
 
     @property
     def size(self) -> int:
@@ -180,10 +194,12 @@ class Pool:
         return len(self._workers)
 
     def lend(self, count: int, listener: Listener) -> list[Worker]:
-        """`count` workers for one session, warm ones first; they may still be booting."""
+        """`count` workers for one session, warm ones first; they may still be booting. None after `shutdown`."""
+        if not self._is_open:
+            return []
         self._most = max(self._most, count)
         self._refresh()
-        self._idle.sort(key=lambda worker: worker.state == "idle")  # those that still boot come last
+        self._idle.sort(key=lambda worker: _WARMTH[worker.state])
         workers = [self._idle.pop() for _ in range(min(count, len(self._idle)))]
         workers += self._start(count - len(workers))
         for worker in workers:
@@ -191,15 +207,9 @@ class Pool:
         return workers
 
     def give_back(self, worker: Worker, *, kill: bool) -> None:
-        """Take a worker back from its session, as soon as it has finished; with `kill` it gets a second for it."""
+        """Take a worker back from its session; what it still runs it finishes, with `kill` within a second."""
         worker.take_back(kill)
-        if not worker.held:
-            self.welcome(worker)
-
-    def welcome(self, worker: Worker) -> None:
-        """Keep a worker that has nothing to do for the next session."""
-        if worker not in self._idle:
-            self._idle.append(worker)
+        self._idle.append(worker)
         while len(self._idle) > self._most:
             self._drop(max(self._idle, key=lambda worker: worker.state == "booting"))  # rather than a warm one
 
@@ -210,7 +220,8 @@ class Pool:
             self._idle.remove(worker)
 
     def shutdown(self) -> None:
-        """End all workers now; what they held is lost."""
+        """End all workers now, for good; what they held is lost."""
+        self._is_open = False
         for worker in list(self._workers):
             listener, tickets = worker.listener, worker.held
             self._drop(worker)
