@@ -15,12 +15,15 @@ from jobspan.model import Batch, Task
 from jobspan.persist.culprit import find_culprit
 from jobspan.persist.pickling import dumps, is_picklable, loads
 from jobspan.worker.run import run_tasks
-from jobspan.worker.wire import decode_reply, encode_batch, run_encoded
+from jobspan.worker.wire import BatchEncoder, decode_reply, run_encoded
 
 
-def cross(*tasks: Task, first: int = 0, **options: Any) -> Any:
-    settings = {"level": 1, "budget_s": None, "watch": False} | options
-    return decode_reply(1, run_encoded(encode_batch(Batch(first, tasks), **settings), worker="w"))
+def encode(*tasks: Task, first: int = 0) -> bytes:
+    return BatchEncoder(level=1, budget_s=None, watch=False).encode(Batch(first, tasks))
+
+
+def cross(*tasks: Task, first: int = 0) -> Any:
+    return decode_reply(1, run_encoded(encode(*tasks, first=first), worker="w"))
 
 
 def call(function: Any, *args: Any, **kwargs: Any) -> Task:
@@ -28,11 +31,24 @@ def call(function: Any, *args: Any, **kwargs: Any) -> Task:
 
 
 def test_neighbours_with_one_function_travel_without_repeating_it() -> None:
-    same = encode_batch(Batch(0, [call(pow, i, 2) for i in range(100)]), level=1, budget_s=None, watch=False)
-    mixed = encode_batch(Batch(0, [call(pow, i, exp=2) for i in range(100)]), level=1, budget_s=None, watch=False)
+    same = encode(*[call(pow, i, 2) for i in range(100)])
+    mixed = encode(*[call(pow, i, exp=2) for i in range(100)])
     assert len(same) < len(mixed) * 0.7
     assert cross(*[call(pow, i, 2) for i in range(100)]).values == [i * i for i in range(100)]
     assert cross(call(pow, 2, exp=3), call(abs, -1)).values == [8, 1]
+
+
+def test_a_function_is_pickled_once_for_a_run() -> None:
+    offset = [1]
+
+    def shifted(x: int) -> int:
+        return x + offset[0]
+
+    encoder = BatchEncoder(level=1, budget_s=None, watch=False)
+    first = encoder.encode(Batch(0, [call(shifted, 1)]))
+    offset[0] = 100  # too late: the function has been sent
+    second = encoder.encode(Batch(1, [call(shifted, 2)]))
+    assert [decode_reply(1, run_encoded(data)).values for data in (first, second)] == [[2], [3]]
 
 
 def test_importable_functions_do_not_need_cloudpickle() -> None:

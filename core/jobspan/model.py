@@ -67,7 +67,7 @@ class Event(NamedTuple):
     index : int
         Position of the task in the input.
     worker : str
-        Name of the worker, stable within a run.
+        Name of the worker, stable within a run; empty for a lost task that no worker had.
     start, end : float
         Seconds since the epoch by the worker's clock; ``end`` is NaN for ``"started"``, and both are
         NaN for ``"lost"`` when the start is unknown.

@@ -16,7 +16,7 @@ from jobspan.errors import WorkerLost
 from jobspan.model import Batch, Completion, Fact, Ticket
 from jobspan.worker.context import LEVEL
 from jobspan.worker.run import Outcome, run_tasks
-from jobspan.worker.wire import decode_reply, encode_batch, run_encoded
+from jobspan.worker.wire import BatchEncoder, decode_reply, run_encoded
 
 
 class ExecutorBackend:
@@ -62,6 +62,7 @@ class ExecutorSession:
         self._copies = memory == "copied"
         self._on_close = on_close
         self._level = LEVEL.get() + 1
+        self._encoder = BatchEncoder(level=self._level, budget_s=request.budget_s, watch=request.watch)
         self._inbox: Inbox[tuple[Ticket, Future[Any]]] = Inbox()
         self._futures: dict[Ticket, Future[Any]] = {}
         self._broken = False
@@ -79,9 +80,7 @@ class ExecutorSession:
         future.add_done_callback(lambda done: inbox.put((ticket, done)))
 
     def _encode_and_submit(self, batch: Batch) -> Future[Any]:
-        request = self._request
-        payload = encode_batch(batch, level=self._level, budget_s=request.budget_s, watch=request.watch)
-        return self._executor.submit(run_encoded, payload)
+        return self._executor.submit(run_encoded, self._encoder.encode(batch))
 
     def _submit(self, batch: Batch) -> Future[Any]:
         request = self._request

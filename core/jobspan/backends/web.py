@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from jobspan import host
 from jobspan.backends.base import Closing, OpenRequest, Session, Traits
-from jobspan.errors import CannotBlock, JobspanError, WorkerBootError
+from jobspan.errors import CannotBlock, JobspanError, WorkerBootError, WorkerLost
 from jobspan.model import Batch, Completion, Fact, Started, Ticket
 from jobspan.worker.context import LEVEL
-from jobspan.worker.wire import decode_reply, encode_batch
+from jobspan.worker.wire import BatchEncoder, decode_reply
 
 if TYPE_CHECKING:
     from jobspan.web.pool import News, Pool, Reply, Worker
@@ -101,8 +101,7 @@ class WebSession:
 
     def __init__(self, pool: Pool, request: OpenRequest) -> None:
         self._pool = pool
-        self._request = request
-        self._level = LEVEL.get() + 1
+        self._encoder = BatchEncoder(level=LEVEL.get() + 1, budget_s=request.budget_s, watch=request.watch)
         self._arrived: list[Started | Completion | tuple[Worker, Reply]] = []
         self._signal: Any = None
         self._waiting: deque[tuple[Ticket, Any, Any]] = deque()
@@ -119,19 +118,14 @@ class WebSession:
 
         from jobspan.web.protocol import export_buffers
 
-        if self._refused is not None:
-            self._lose(ticket, self._refused)
+        if missing := self.width - len(self._workers):
+            self._workers += self._pool.lend(missing, self._hear)
+        if self._refused is not None or not self._workers:
+            self._lose(ticket, self._refused or WorkerLost("the workers were shut down while the call went on."))
             return
-        request = self._request
         out_of_band: list[PickleBuffer] = []
         try:
-            payload = encode_batch(
-                batch,
-                level=self._level,
-                budget_s=request.budget_s,
-                watch=request.watch,
-                buffer_callback=out_of_band.append,
-            )
+            payload = self._encoder.encode(batch, buffer_callback=out_of_band.append)
         except Exception as error:  # noqa: BLE001  pickling runs users' code
             self._lose(ticket, error)
             return
@@ -163,7 +157,7 @@ class WebSession:
                 self._workers.remove(worker)
                 if isinstance(error, WorkerBootError):
                     self._refused = error
-                else:
+                elif self._waiting:
                     self._workers += self._pool.lend(1, self._hear)
                 if self._refused is not None or not self._workers:
                     tickets = tickets + [ticket for ticket, _, _ in self._waiting]

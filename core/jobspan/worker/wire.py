@@ -20,31 +20,45 @@ from jobspan.worker.run import Outcome, run_tasks
 Buffers: TypeAlias = Sequence[Any]
 
 
-def encode_batch(
-    batch: Batch,
-    *,
-    level: int,
-    budget_s: float | None,
-    watch: bool,
-    buffer_callback: BufferSink | None = None,
-) -> bytes:
-    """Pickle a batch.
+class BatchEncoder:
+    """Pickles the batches of one run.
 
-    Raises
-    ------
-    UnpicklableError
-        Naming the argument, and the path to the culprit inside it.
-    TypeError
-        For an item that is not a task.
+    A function that several batches call is pickled once: what it captures is what it captured when it was first sent.
+
+    Parameters
+    ----------
+    level, budget_s, watch
+        As for `jobspan.worker.run.run_tasks`, on the worker.
     """
-    options = (batch.first, level, budget_s, watch)
-    try:
-        return dumps((options, *_compact(batch.tasks)), buffer_callback=buffer_callback)
-    except Exception as error:  # a reducer may raise anything, and an item that is no task fails to unpack
-        for offset, item in enumerate(batch.tasks):
-            if not is_task(item):
-                raise not_a_task(item, batch.first + offset) from None
-        raise _explain_batch(batch, error) from error
+
+    def __init__(self, *, level: int, budget_s: float | None, watch: bool) -> None:
+        self._options = level, budget_s, watch
+        self._common: tuple[Any, bytes] = None, b""
+
+    def encode(self, batch: Batch, *, buffer_callback: BufferSink | None = None) -> bytes:
+        """Pickle a batch.
+
+        Raises
+        ------
+        UnpicklableError
+            Naming the argument, and the path to the culprit inside it.
+        TypeError
+            For an item that is not a task.
+        """
+        try:
+            common, items = _compact(batch.tasks)
+            function = self._dump_once(common) if common is not None else None
+            return dumps((batch.first, self._options, function, items), buffer_callback=buffer_callback)
+        except Exception as error:  # a reducer may raise anything, and an item that is no task fails to unpack
+            for offset, item in enumerate(batch.tasks):
+                if not is_task(item):
+                    raise not_a_task(item, batch.first + offset) from None
+            raise _explain_batch(batch, error) from error
+
+    def _dump_once(self, function: Any) -> bytes:
+        if self._common[0] is not function:
+            self._common = function, dumps(function)
+        return self._common[1]
 
 
 def _compact(tasks: Sequence[Task]) -> tuple[Any, list[Any]]:
@@ -80,13 +94,15 @@ def run_encoded(
     """Run an encoded batch on the worker and return the encoded outcome."""
     worker = worker or f"process {os.getpid()}"
     try:
-        (first, level, budget_s, watch), common, items = loads(payload, buffers=buffers)
+        first, (level, budget_s, watch), function, items = loads(payload, buffers=buffers)
+        if function is not None:
+            common = loads(function)
+            items = [(common, args, {}) for args in items]
     except BaseException as error:  # noqa: BLE001  an import that fails on this side is the batch's fault, not the pool's
         error.add_note(f"jobspan: raised by worker {worker} while it unpickled a batch; is the same code there?")
         return _encode_lost(error, worker)
-    tasks = items if common is None else [(common, args, {}) for args in items]
     outcome = run_tasks(
-        tasks,
+        items,
         first=first,
         worker=worker,
         level=level,
@@ -94,7 +110,7 @@ def run_encoded(
         watch=watch,
         started=started,
     )
-    return _encode_outcome(outcome, first, tasks, worker, buffer_callback)
+    return _encode_outcome(outcome, first, items, worker, buffer_callback)
 
 
 def _encode_outcome(
@@ -138,7 +154,9 @@ def _portable(error: BaseException) -> BaseException:
 
 
 def _format_trace(error: BaseException) -> str:
-    frames = error.__traceback__ and error.__traceback__.tb_next  # without run_tasks itself
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__name__") == run_tasks.__module__:
+        frames = frames.tb_next
     lines = traceback.format_tb(frames)
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is not None:
