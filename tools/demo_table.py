@@ -1,12 +1,10 @@
 """Run the census everywhere Python runs, unchanged, and print one table of times and outputs.
 
-Invariant: each row is a fresh process or page; the seconds are those of the script, the start of its workers
-counted, the boot of its interpreter not; the exit status is 1 if any output differs or any run fails.
+Invariant: each row is a fresh process or page that runs the script twice: first with the start of its workers, then
+on warm ones; the boot of the interpreter is not counted. The exit status is 1 if any output differs or any run fails.
 """
 
-import argparse
 import contextlib
-import os
 import platform
 import shutil
 import subprocess
@@ -20,6 +18,8 @@ import serve
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
 
+from jobspan import cpu_count
+
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "docs/examples/stdlib_census.py"
 NODE = ROOT / "node_modules/.bin/node"
@@ -30,20 +30,23 @@ NATIVE = """
 import runpy, sys, time, warnings
 from jobspan import FallbackWarning, parallel_config
 warnings.simplefilter("error", FallbackWarning)  # a row that says loky was run by loky
-script, backend, n_jobs = sys.argv[1:]
-start = time.perf_counter()
-with parallel_config(backend=backend, n_jobs=int(n_jobs)):
-    runpy.run_path(script, run_name="__main__")
-print(f"seconds: {time.perf_counter() - start:.3f}", file=sys.stderr)
+script, backend = sys.argv[1:]
+seconds = []
+for _ in range(2):
+    start = time.perf_counter()
+    with parallel_config(backend=backend):
+        runpy.run_path(script, run_name="__main__")
+    seconds.append(f"{time.perf_counter() - start:.3f}")
+print("seconds:", *seconds, file=sys.stderr)
 """
 
 IN_PAGE = """
-const [name, source, backend, nJobs, done] = arguments;
+const [name, source, backend, done] = arguments;
 try {
     const { loadPyodide } = await import("/pyodide/pyodide.mjs");
     const { runScript } = await import("/run_script.mjs");
     const indexURL = location.origin + "/pyodide/";
-    done(await runScript({ loadPyodide, indexURL, name, source, backend, nJobs }));
+    done(await runScript({ loadPyodide, indexURL, name, source, backend }));
 } catch (error) {
     done({ error: String(error) });
 }
@@ -60,10 +63,11 @@ class RunError(Exception):
 
 
 class Run(NamedTuple):
-    """What one run printed, and its seconds."""
+    """What a script printed twice, and the seconds of both times."""
 
     output: str
-    seconds: float
+    first_s: float
+    again_s: float
 
 
 def run_command(command: list[object]) -> Run:
@@ -74,15 +78,15 @@ def run_command(command: list[object]) -> Run:
     *_, last = done.stderr.splitlines() or [""]
     if done.returncode or not last.startswith("seconds: "):
         raise RunError(f"exit status {done.returncode}\n{done.stderr}")
-    return Run(done.stdout, float(last.removeprefix("seconds: ")))
+    return Run(done.stdout, *map(float, last.removeprefix("seconds: ").split()))
 
 
-def run_natively(backend: str, n_jobs: int) -> Run:
-    return run_command([sys.executable, "-c", NATIVE, SCRIPT, backend, n_jobs])
+def run_natively(backend: str) -> Run:
+    return run_command([sys.executable, "-c", NATIVE, SCRIPT, backend])
 
 
-def run_in_node(backend: str, n_jobs: int) -> Run:
-    return run_command([NODE, ROOT / "tools/pyodide_run.mjs", SCRIPT, "--backend", backend, "--n-jobs", n_jobs])
+def run_in_node(backend: str) -> Run:
+    return run_command([NODE, ROOT / "tools/pyodide_run.mjs", SCRIPT, "--backend", backend])
 
 
 @contextlib.contextmanager
@@ -107,67 +111,61 @@ def chromium_page() -> Iterator[webdriver.Chrome]:
         yield driver
 
 
-def run_in_chromium(backend: str, n_jobs: int) -> Run:
+def run_in_chromium(backend: str) -> Run:
     try:
         with chromium_page() as driver:
-            result = driver.execute_async_script(IN_PAGE, SCRIPT.name, SCRIPT.read_text(), backend, n_jobs)
+            result = driver.execute_async_script(IN_PAGE, SCRIPT.name, SCRIPT.read_text(), backend)
     except WebDriverException as error:
         raise RunError(f"Chromium: {error.msg}") from error
     if "error" in result:
         raise RunError(result["error"])
-    return Run(result["output"], result["seconds"])
+    return Run(result["output"], *result["seconds"])
 
 
-def rows(workers: int) -> Iterator[tuple[str, Callable[[str, int], Run], str, int]]:
-    """Yield place, runner, backend and number of workers; the others are compared with the first."""
+def rows() -> Iterator[tuple[str, Callable[[str], Run], str]]:
+    """Yield place, runner and backend; the others are compared with the first."""
     native = f"Python {platform.python_version()}"
-    yield native, run_natively, "sequential", 1
-    yield native, run_natively, "threads", workers
-    yield native, run_natively, "loky", workers
+    for backend in ("sequential", "threads", "loky"):
+        yield native, run_natively, backend
     for place, runner in (("Pyodide, node", run_in_node), ("Pyodide, Chromium", run_in_chromium)):
-        yield place, runner, "sequential", 1
-        yield place, runner, "web", 1
-        if workers > 1:
-            yield place, runner, "web", workers
+        for backend in ("sequential", "web"):
+            yield place, runner, backend
 
 
 def chromium_is_here() -> bool:
     return all(shutil.which(name) for name in ("chromium", "chromedriver"))
 
 
-def print_table(workers: int) -> bool:
+def print_table() -> bool:
     """Print the table row by row; return whether every run gave the same output."""
-    layout = "{:20} {:12} {:>7} {:>8}  {}"
-    print(layout.format("where", "backend", "workers", "seconds", "same output?"))
+    layout = "{:20} {:12} {:>7} {:>8} {:>8}  {}"
+    print(layout.format("where", "backend", "workers", "seconds", "warm", "same output?"))
     expected = None
     failures = []
-    for place, runner, backend, n_jobs in rows(workers):
+    for place, runner, backend in rows():
+        workers = 1 if backend == "sequential" else cpu_count()  # the script says n_jobs=-1
         if runner is run_in_chromium and not chromium_is_here():
-            print(layout.format(place, backend, n_jobs, "-", "skipped: no chromium and chromedriver on PATH"))
+            print(layout.format(place, backend, workers, "-", "-", "skipped: no chromium and chromedriver on PATH"))
             continue
         try:
-            run = runner(backend, n_jobs)
+            run = runner(backend)
         except (RunError, subprocess.TimeoutExpired) as error:
             failures.append(f"{place}, {backend}: {error}")
-            print(layout.format(place, backend, n_jobs, "-", "FAILED, see below"), flush=True)
+            print(layout.format(place, backend, workers, "-", "-", "FAILED, see below"), flush=True)
             continue
         expected = expected or run.output
         same = run.output == expected
         if not same:
             failures.append(f"{place}, {backend} printed:\n{run.output}")
-        print(layout.format(place, backend, n_jobs, f"{run.seconds:.2f}", "yes" if same else "NO"), flush=True)
+        seconds = f"{run.first_s:.2f}", f"{run.again_s:.2f}"
+        print(layout.format(place, backend, workers, *seconds, "yes" if same else "NO"), flush=True)
     if expected:
-        print(f"\nThe output of {SCRIPT.relative_to(ROOT)}:\n\n{expected}")
+        once = expected[: len(expected) // 2]
+        print(f"\nThe output of {SCRIPT.relative_to(ROOT)}:\n\n{once}")
     for failure in failures:
         print(failure, file=sys.stderr)
     return not failures
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Run the census natively and in Pyodide, and compare.")
-    parser.add_argument("--workers", type=int, default=min(4, max(2, len(os.sched_getaffinity(0)))))
-    sys.exit(0 if print_table(parser.parse_args().workers) else 1)
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(0 if print_table() else 1)

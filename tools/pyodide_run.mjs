@@ -1,5 +1,5 @@
-// node pyodide_run.mjs SCRIPT [--backend NAME] [--n-jobs N] [--dist FOLDER]
-// Runs a Python script in Pyodide under node: its output on stdout, its seconds on the last line of stderr.
+// node pyodide_run.mjs SCRIPT [--backend NAME] [--dist FOLDER]
+// Runs a Python script twice in Pyodide under node: output on stdout, the seconds of both on stderr's last line.
 
 import { readFileSync } from "node:fs";
 import { basename, resolve } from "node:path";
@@ -10,13 +10,12 @@ import { runScript } from "./run_script.mjs";
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    backend: { type: "string" },
-    "n-jobs": { type: "string" },
+    backend: { type: "string", default: "auto" },
     dist: { type: "string", default: resolve(import.meta.dirname, "../build/pyodide") },
   },
 });
 if (positionals.length !== 1) {
-  console.error("usage: node pyodide_run.mjs SCRIPT [--backend NAME] [--n-jobs N] [--dist FOLDER]");
+  console.error("usage: node pyodide_run.mjs SCRIPT [--backend NAME] [--dist FOLDER]");
   process.exit(2);
 }
 
@@ -30,10 +29,9 @@ try {
     name: basename(positionals[0]),
     source: readFileSync(positionals[0], "utf8"),
     backend: values.backend,
-    nJobs: Number(values["n-jobs"] ?? 0),
   });
   process.stdout.write(output);
-  process.stderr.write(`seconds: ${seconds.toFixed(3)}\n`);
+  process.stderr.write(`seconds: ${seconds.map((s) => s.toFixed(3)).join(" ")}\n`);
 } catch (error) {
   process.stderr.write(`${error.message}\n`); // left to node it would come with a line of minified source
   status = 1;
