@@ -154,3 +154,18 @@ def test_a_repr_that_raises_does_not_hide_the_error() -> None:
     outcome = run_tasks([call(int, Rude())])
     assert isinstance(outcome.error, TypeError)
     assert "int(<Rude instance at " in "".join(outcome.error.__notes__)
+
+
+def test_a_rude_result_is_still_a_result() -> None:
+    class Rude:
+        @property
+        def nbytes(self) -> int:
+            raise RuntimeError("no")
+
+    rude = Rude()
+    assert run_tasks([call(lambda: rude)], measure=True).values == [rude]
+
+
+def test_a_type_named_like_a_builtin_is_described() -> None:
+    array = type("array", (), {})  # reprlib takes it for array.array
+    assert "int(<" in "".join(run_tasks([call(int, array())]).error.__notes__)  # type: ignore[union-attr]

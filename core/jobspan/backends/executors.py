@@ -15,7 +15,7 @@ from jobspan.backends.inbox import Inbox
 from jobspan.errors import WorkerLost
 from jobspan.model import Batch, Completion, Fact, Ticket
 from jobspan.worker.context import LEVEL
-from jobspan.worker.run import Outcome, run_tasks
+from jobspan.worker.run import run_tasks
 from jobspan.worker.wire import BatchEncoder, decode_reply, run_encoded
 
 
@@ -71,7 +71,7 @@ class ExecutorSession:
         """Hand the batch to the executor; what it refuses comes back as lost."""
         future: Future[Any]
         try:
-            future = self._encode_and_submit(batch) if self._copies else self._submit(batch)
+            future = self._encode_and_submit(batch) if self._copies else self._submit(ticket, batch)
         except Exception as error:  # noqa: BLE001  an executor that is broken or shut down, or a batch that cannot be pickled
             future = Future()
             future.set_exception(error)
@@ -82,11 +82,12 @@ class ExecutorSession:
     def _encode_and_submit(self, batch: Batch) -> Future[Any]:
         return self._executor.submit(run_encoded, self._encoder.encode(batch))
 
-    def _submit(self, batch: Batch) -> Future[Any]:
+    def _submit(self, ticket: Ticket, batch: Batch) -> Future[Any]:
         request = self._request
         return self._executor.submit(
             _run_here,
             batch.tasks,
+            ticket=ticket,
             first=batch.first,
             level=self._level,
             budget_s=request.budget_s,
@@ -105,11 +106,8 @@ class ExecutorSession:
     def _settle(self, ticket: Ticket, future: Future[Any]) -> Completion:
         self._futures.pop(ticket, None)
         try:
-            result = future.result()
-            if self._copies:
-                return decode_reply(ticket, result)
-            worker, (values, error, seconds, nbytes, spans) = result
-            return Completion(ticket, values, error, None, worker, seconds, nbytes, spans)
+            result: Any = future.result()
+            return decode_reply(ticket, result) if self._copies else result
         except CancelledError as error:
             return Completion(ticket, [], lost=error)
         except Exception as error:  # noqa: BLE001  whatever the executor reports
@@ -145,9 +143,8 @@ class ExecutorSession:
             on_close(not all(future.done() for future in self._futures.values()), self._broken)
 
 
-def _run_here(tasks: Any, **options: Any) -> tuple[str, Outcome]:
+def _run_here(tasks: Any, **options: Any) -> Completion:
     """`run_tasks` in a thread pool's thread, which alone knows its name."""
     import threading
 
-    worker = threading.current_thread().name
-    return worker, run_tasks(tasks, worker=worker, **options)
+    return run_tasks(tasks, worker=threading.current_thread().name, **options)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from time import perf_counter
 
 from jobspan.backends.base import Closing, OpenRequest, Session, Traits
-from jobspan.model import Batch, Completion, Fact, Ticket
+from jobspan.model import Batch, Fact, Ticket
 from jobspan.worker.context import LEVEL
 from jobspan.worker.run import run_tasks
 
@@ -53,8 +53,9 @@ class SequentialSession:
         ticket = next(iter(self._waiting))
         batch = self._waiting.pop(ticket)
         request = self._request
-        values, error, seconds, nbytes, spans = run_tasks(
+        completion = run_tasks(
             batch.tasks,
+            ticket=ticket,
             first=batch.first,
             worker=_NAME,
             level=self._level,
@@ -62,7 +63,7 @@ class SequentialSession:
             watch=request.watch,
             measure=request.measure,
         )
-        return (Completion(ticket, values, error, None, _NAME, seconds, nbytes, spans),)
+        return (completion,)
 
     async def apoll(self, timeout: float | None, /) -> Sequence[Fact]:
         """Run one batch; the event loop gets a turn every few milliseconds."""

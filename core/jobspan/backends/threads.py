@@ -100,8 +100,9 @@ class ThreadsSession:
             self._inbox.put(Completion(ticket, [], lost=RuntimeError("the batch was cancelled")))
             return
         request, report = self._request, self._inbox.put
-        outcome = run_tasks(
+        completion = run_tasks(
             batch.tasks,
+            ticket=ticket,
             first=batch.first,
             worker=worker,
             level=self._level,
@@ -110,8 +111,7 @@ class ThreadsSession:
             measure=request.measure,
             started=(lambda index, at: report(Started(ticket, index, worker, at))) if request.watch else None,
         )
-        values, error, seconds, nbytes, spans = outcome
-        report(Completion(ticket, values, error, None, worker, seconds, nbytes, spans))
+        report(completion)
 
 
 class _Lender:

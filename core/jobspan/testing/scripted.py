@@ -60,8 +60,7 @@ class ScriptedSession:
 
     def finish(self, ticket: Ticket, batch: Batch) -> Completion:
         """Run one batch, and what its completion is."""
-        values, error, seconds, nbytes, spans = run_tasks(batch.tasks, first=batch.first, watch=True, measure=True)
-        return Completion(ticket, values, error, None, "scripted", seconds, nbytes, spans)
+        return run_tasks(batch.tasks, ticket=ticket, first=batch.first, worker="scripted", watch=True, measure=True)
 
     def submit(self, ticket: Ticket, batch: Batch, /) -> None:
         """Remember the batch."""

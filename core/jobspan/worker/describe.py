@@ -25,12 +25,15 @@ def is_task(item: Any) -> bool:
 
 
 def short(value: Any) -> str:
-    """``repr(value)``, shortened; `reprlib` knows what to say where it raises."""
+    """``repr(value)``, shortened, and a placeholder where it raises."""
     import reprlib
 
     shortener = reprlib.Repr()
     shortener.maxstring = shortener.maxother = shortener.maxlong = _MAX_CHARS
-    return shortener.repr(value)
+    try:
+        return shortener.repr(value)
+    except Exception:  # noqa: BLE001  reprlib trusts the name of a type, which the user chose
+        return f"<{type(value).__name__}>"
 
 
 def name_of(function: Any) -> str:

@@ -9,28 +9,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from time import perf_counter, time
-from typing import Any, NamedTuple
+from typing import Any
 
-from jobspan.model import Task
+from jobspan.model import Completion, Task, Ticket
 from jobspan.worker.context import LEVEL
 from jobspan.worker.describe import is_task, not_a_task, note_task
 
 _NEVER = float("inf")
-
-
-class Outcome(NamedTuple):
-    """What `run_tasks` returns; the fields mean what they mean in `jobspan.model.Completion`."""
-
-    values: list[Any]
-    error: BaseException | None
-    seconds: float
-    nbytes: int
-    spans: Sequence[tuple[float, float]]
+_UNKNOWN_SIZE = 64
 
 
 def run_tasks(
     tasks: Sequence[Task],
     *,
+    ticket: Ticket = 0,
     first: int = 0,
     worker: str = "",
     level: int = 0,
@@ -38,11 +30,13 @@ def run_tasks(
     watch: bool = False,
     measure: bool = False,
     started: Callable[[int, float], object] | None = None,
-) -> Outcome:
+) -> Completion:
     """Run tasks one after the other until the end, a failure, or the end of the time budget.
 
     Parameters
     ----------
+    ticket : int
+        What the batch is called.
     first : int
         Index of the first task, for notes and reports.
     worker : str
@@ -78,7 +72,8 @@ def run_tasks(
     finally:
         LEVEL.reset(token)
     seconds = perf_counter() - begin
-    return Outcome(values, error, seconds, sum(map(size_of, values)) if measure else 0, spans)
+    nbytes = sum(map(size_of, values)) if measure else 0
+    return Completion(ticket, values, error, None, worker, seconds, nbytes, spans)
 
 
 def _run_watched(
@@ -112,5 +107,8 @@ def _blame(error: BaseException, task: Any, index: int, worker: str) -> BaseExce
 
 def size_of(value: Any) -> int:
     """Bytes that a result holds, cheaply: ``nbytes`` where it has one, else ``sys.getsizeof``."""
-    nbytes = getattr(value, "nbytes", None)
-    return nbytes if isinstance(nbytes, int) else sys.getsizeof(value, 64)
+    try:
+        nbytes = getattr(value, "nbytes", None)
+        return nbytes if isinstance(nbytes, int) else sys.getsizeof(value)
+    except Exception:  # noqa: BLE001  the result's own code; its size is a hint, and the result is fine
+        return _UNKNOWN_SIZE

@@ -15,7 +15,7 @@ from jobspan.errors import RemoteError, UnpicklableError
 from jobspan.model import Batch, Completion, Task, Ticket
 from jobspan.persist.pickling import BufferSink, dumps, explain, is_picklable, loads
 from jobspan.worker.describe import argument_name, describe_task, is_task, name_of, not_a_task, note_task
-from jobspan.worker.run import Outcome, run_tasks
+from jobspan.worker.run import run_tasks
 
 Buffers: TypeAlias = Sequence[Any]
 
@@ -114,11 +114,10 @@ def run_encoded(
 
 
 def _encode_outcome(
-    outcome: Outcome, first: int, tasks: Sequence[Task], worker: str, buffer_callback: BufferSink | None
+    outcome: Completion, first: int, tasks: Sequence[Task], worker: str, buffer_callback: BufferSink | None
 ) -> bytes:
-    values, error, seconds, _, spans = outcome
-    if error is not None:
-        error = _portable(error)
+    values, seconds, spans = outcome.values, outcome.seconds, outcome.spans
+    error = None if outcome.error is None else _portable(outcome.error)
     try:
         return dumps((values, error, None, worker, seconds, spans), buffer_callback=buffer_callback)
     except Exception as refusal:  # noqa: BLE001  a reducer may raise anything
