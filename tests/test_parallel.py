@@ -102,7 +102,7 @@ def test_the_tasks_own_exception_is_raised_with_a_note(backend: Any, run: Any) -
     with pytest.raises(LookupError, match="the key") as info:
         run((delayed(fail)(i, key="the key") for i in range(10)), backend=backend, n_jobs=2)
     (note,) = [note for note in info.value.__notes__ if "raised by task" in note]
-    assert "task 5: fail(5, key='the key'), on worker " in note
+    assert "task 5: fail(5, key='the key'), on " in note
 
 
 def test_an_exception_keeps_its_class_even_if_that_is_local(backend: Any) -> None:
@@ -170,7 +170,7 @@ def test_an_unpicklable_result_is_named(copying_backend: Any, run: Any) -> None:
         run((delayed(give)(i) for i in range(6)), backend=copying_backend, n_jobs=2)
 
 
-@pytest.mark.parametrize("item", [7, abs, (1, 2), (abs, 1, {}), None])
+@pytest.mark.parametrize("item", [7, abs, (1, 2), (abs, 1, {}), (3, (), {}), None])
 def test_an_item_that_is_no_task_is_refused(backend: Any, run: Any, item: Any) -> None:
     with pytest.raises(TypeError, match=r"item 2 of the input .* delayed\(function\)"):
         run([delayed(abs)(0), delayed(abs)(1), item, delayed(abs)(3)], backend=backend, n_jobs=2)
@@ -192,6 +192,49 @@ def test_an_input_that_is_not_iterable_is_refused(backend: Any, run: Any) -> Non
         run(3, backend=backend, n_jobs=2)
 
 
+class Stubborn(Exception):
+    def add_note(self, note: str) -> None:
+        raise RuntimeError("no notes")
+
+
+def test_an_exception_that_refuses_notes_is_raised_all_the_same(backend: Any, run: Any) -> None:
+    def fail() -> None:
+        raise Stubborn("itself")
+
+    with pytest.raises(Stubborn, match="itself"):
+        run([delayed(fail)()] * 3, backend=backend, n_jobs=2)
+
+
+def test_what_was_finished_is_handed_out_before_the_input_fails(backend: Any) -> None:
+    def tasks() -> Any:
+        yield delayed(abs)(-1)
+        yield delayed(abs)(-2)
+        time.sleep(0.5)
+        raise OSError("the input")
+
+    Parallel(n_jobs=2, backend=backend)([delayed(abs)(0)] * 4)  # workers are up
+    results = Parallel(n_jobs=2, backend=backend, return_as="generator")(tasks())
+    assert [next(results), next(results)] == [1, 2]
+    with pytest.raises(OSError, match="the input"):
+        next(results)
+
+
+def test_results_do_not_wait_for_a_slow_input(backend: Any) -> None:
+    events: list[str] = []
+
+    def tasks() -> Any:
+        for i in range(4):
+            time.sleep(0.3)
+            events.append(f"asked for {i}")
+            yield delayed(abs)(-i)
+
+    Parallel(n_jobs=2, backend=backend)([delayed(abs)(0)] * 4)  # workers are up
+    for result in Parallel(n_jobs=2, backend=backend, return_as="generator")(tasks()):
+        events.append(f"got {result}")
+    assert events.index("got 0") < events.index("asked for 2")
+    assert events.index("got 1") < events.index("asked for 3")
+
+
 def test_system_exit_of_a_task_reaches_the_caller(backend: Any) -> None:
     def leave() -> None:
         raise SystemExit(3)
@@ -202,7 +245,7 @@ def test_system_exit_of_a_task_reaches_the_caller(backend: Any) -> None:
 
 @needs_processes
 def test_a_worker_that_exits_is_reported_and_the_next_call_works() -> None:
-    with pytest.raises(WorkerLost, match=r"os\._exit"):
+    with pytest.raises(WorkerLost, match=r"while tasks 0 to 3 were under way.*os\._exit"):
         Parallel(n_jobs=2, backend="loky")(delayed(os._exit)(3) for _ in range(4))
     assert Parallel(n_jobs=2, backend="loky")(delayed(abs)(-i) for i in range(4)) == [0, 1, 2, 3]
 
@@ -239,6 +282,11 @@ def test_n_jobs_is_read_as_joblib_reads_it(good: Any) -> None:
     assert Parallel(n_jobs=good, backend="threads").n_jobs == 2
 
 
+def test_on_event_must_be_callable() -> None:
+    with pytest.raises(TypeError, match="on_event=3 cannot be called"):
+        Parallel(on_event=3)  # type: ignore[arg-type]
+
+
 def test_an_unknown_backend_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(ValueError, match=r"no backend is called 'lokky'; there are .*loky.*sequential.*threads"):
         Parallel(backend="lokky")
@@ -257,7 +305,7 @@ def test_an_object_that_is_no_backend_is_refused() -> None:
         {"prefer": "threads"},
         {"require": "sharedmem"},
         {"temp_folder": "x"},
-        {"max_nbytes": None},
+        {"max_nbytes": "2M"},
         {"mmap_mode": "c"},
         {"inner_max_num_threads": 1},
     ],
@@ -553,6 +601,21 @@ def test_an_executor_is_used_and_left_alone() -> None:
         names = Parallel(backend=mine)([delayed(lambda: (time.sleep(0.02), threading.current_thread().name)[1])()] * 12)
         assert set(names) == {"mine_0", "mine_1", "mine_2"}
         assert mine.submit(abs, -1).result() == 1
+
+
+@needs_threads
+@pytest.mark.filterwarnings("default::jobspan.FallbackWarning")
+def test_a_call_inside_a_task_of_the_same_thread_pool_does_not_hang() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(2) as pool:
+
+        def outer(n: int) -> list[int]:
+            return Parallel(backend=pool)(delayed(pow)(n, e) for e in range(3))
+
+        assert Parallel(backend=pool)(delayed(outer)(n) for n in range(4)) == [
+            [n**e for e in range(3)] for n in range(4)
+        ]
 
 
 @needs_threads

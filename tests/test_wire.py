@@ -86,7 +86,7 @@ def test_a_batch_that_cannot_be_unpickled_is_lost_with_the_reason() -> None:
 
     completion = cross(call(id, Evil()))
     assert isinstance(completion.lost, ValueError)
-    assert "while it unpickled a batch" in "".join(completion.lost.__notes__)
+    assert "where a batch was unpickled" in "".join(completion.lost.__notes__)
 
 
 def test_notes_of_remote_errors_name_task_worker_and_cause() -> None:
@@ -98,7 +98,7 @@ def test_notes_of_remote_errors_name_task_worker_and_cause() -> None:
 
     completion = cross(call(fail, 1), first=7)
     notes = "".join(completion.error.__notes__)
-    assert "task 7: fail(1), on worker w" in notes
+    assert "task 7: fail(1), on w" in notes
     assert "caused by" in notes
     assert "the disk" in notes
 

@@ -45,22 +45,24 @@ class Config(NamedTuple):
 CONFIG: ContextVar[Config] = ContextVar("jobspan_config", default=Config())  # noqa: B039  a tuple
 
 
-def require_effective(given: dict[str, tuple[Any, Any]], extra: dict[str, Any]) -> None:
-    """Refuse parameters of joblib that do nothing yet, unless they have joblib's default value.
+def require_effective(given: dict[str, tuple[Any, ...]], extra: dict[str, Any]) -> None:
+    """Refuse parameters of joblib that do nothing yet, unless they have joblib's default value, or say what is done.
 
     Parameters
     ----------
     given : dict
-        Parameter name to (value given, default value).
+        Parameter name to (value given, values accepted...).
     extra : dict
         Parameters for the backend.
     """
-    for name, (value, default) in given.items():
+    for name, (value, *accepted) in given.items():
         meant = value.value if isinstance(value, Default) else value
-        if meant != default:
+        if meant not in accepted:
             raise NotImplementedError(f"{name}={value!r} has no effect in this version of jobspan; leave it out.")
     for name, value in extra.items():
-        raise NotImplementedError(f"{name}={value!r}: backend parameters have no effect in this version of jobspan.")
+        raise NotImplementedError(
+            f"{name}={value!r} is no parameter of jobspan's; parameters for backends have no effect in this version."
+        )
 
 
 def check_backend(backend: Any) -> None:
@@ -117,8 +119,8 @@ class parallel_config:  # noqa: N801  joblib's name
             {
                 "verbose": (verbose, 0),
                 "temp_folder": (temp_folder, None),
-                "max_nbytes": (max_nbytes, "1M"),
-                "mmap_mode": (mmap_mode, "r"),
+                "max_nbytes": (max_nbytes, "1M", None),
+                "mmap_mode": (mmap_mode, "r", None),
                 "prefer": (prefer, None),
                 "require": (require, None),
                 "inner_max_num_threads": (inner_max_num_threads, None),

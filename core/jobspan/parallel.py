@@ -129,8 +129,8 @@ class Parallel:
                     "verbose": (verbose, 0),
                     "timeout": (timeout, None),
                     "temp_folder": (temp_folder, None),
-                    "max_nbytes": (max_nbytes, "1M"),
-                    "mmap_mode": (mmap_mode, "r"),
+                    "max_nbytes": (max_nbytes, "1M", None),
+                    "mmap_mode": (mmap_mode, "r", None),
                     "prefer": (prefer, None),
                     "require": (require, None),
                 },
@@ -139,6 +139,8 @@ class Parallel:
             settings = _check(n_jobs, backend, return_as, pre_dispatch, batch_size, surroundings)
             if isinstance(settings.backend, str) and len(_remembered) < _MAX_REMEMBERED:
                 _remembered[key] = settings
+        if on_event is not None and not callable(on_event):
+            raise TypeError(f"on_event={on_event!r} cannot be called; give a function that takes an Event.")
         self._settings = settings
         self._on_event = on_event
         self._straight = settings.is_plain and on_event is None

@@ -13,7 +13,7 @@ from jobspan.backends.base import Backend, OpenRequest
 from jobspan.config import Default
 from jobspan.errors import say_once
 from jobspan.schedule.policy import BUDGET_S, HELD_BYTES, Policy
-from jobspan.worker.context import LEVEL
+from jobspan.worker.context import EXECUTORS, LEVEL
 
 _SEQUENTIAL = "sequential"
 
@@ -90,6 +90,13 @@ def find_backend(wanted: Any, n_jobs: int | None) -> Backend:
         found: Backend = registry.find(choose(n_jobs) if wanted == "auto" else _available(wanted, n_jobs))
         return found
     if hasattr(wanted, "submit") and not hasattr(wanted, "traits"):
+        if id(wanted) in EXECUTORS.get():
+            say_once(
+                f"a task that runs on {wanted!r} calls Parallel with the same executor; waiting there for a free thread "
+                f"could take for ever, so the inner tasks run one after the other."
+            )
+            sequential: Backend = registry.find(_SEQUENTIAL)
+            return sequential
         from jobspan.backends.executors import ExecutorBackend  # imports concurrent.futures
 
         return ExecutorBackend(wanted)

@@ -18,7 +18,7 @@ def parse_n_jobs(value: Any) -> int | None:
         return None
     try:
         number = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"n_jobs could not be converted to int: {value!r}; give a whole number or None.") from None
     if number == 0:
         raise ValueError("n_jobs == 0 in Parallel has no meaning; give 1 for no parallelism, -1 for all CPUs.")

@@ -6,15 +6,16 @@ Invariant: futures' done-callbacks only put into the session's inbox; an executo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor
 from typing import Any, Literal
 
 from jobspan import host
 from jobspan.backends.base import Closing, OpenRequest, Session, Traits
 from jobspan.backends.inbox import Inbox
 from jobspan.errors import WorkerLost
-from jobspan.model import Batch, Completion, Fact, Ticket
-from jobspan.worker.context import LEVEL
+from jobspan.model import Batch, Completion, Fact, Task, Ticket
+from jobspan.worker.context import EXECUTORS, LEVEL
+from jobspan.worker.describe import add_note
 from jobspan.worker.run import run_tasks
 from jobspan.worker.wire import BatchEncoder, decode_reply, run_encoded
 
@@ -55,7 +56,7 @@ class ExecutorSession:
         memory: Literal["shared", "copied"],
         on_close: Callable[[bool, bool], object] | None = None,
     ) -> None:
-        """`on_close` is called once with (whether work is still running, whether the executor broke)."""
+        """A pool that is only lent has `on_close`, called once: whether work still runs, whether the pool broke."""
         self.width = width
         self._executor = executor
         self._request = request
@@ -65,35 +66,49 @@ class ExecutorSession:
         self._encoder = BatchEncoder(level=self._level, budget_s=request.budget_s, watch=request.watch)
         self._inbox: Inbox[tuple[Ticket, Future[Any]]] = Inbox()
         self._futures: dict[Ticket, Future[Any]] = {}
+        self._under_way: dict[Ticket, Batch] = {}
         self._broken = False
 
     def submit(self, ticket: Ticket, batch: Batch, /) -> None:
         """Hand the batch to the executor; what it refuses comes back as lost."""
-        future: Future[Any]
+        self._under_way[ticket] = batch
+        future: Future[Any] = Future()
         try:
-            future = self._encode_and_submit(batch) if self._copies else self._submit(ticket, batch)
-        except Exception as error:  # noqa: BLE001  an executor that is broken or shut down, or a batch that cannot be pickled
-            future = Future()
+            function, args, kwargs = self._encoded(batch) if self._copies else self._plain(ticket, batch)
+        except Exception as error:  # noqa: BLE001  pickling runs users' code
             future.set_exception(error)
+        else:
+            try:
+                future = self._executor.submit(function, *args, **kwargs)
+            except Exception as error:  # noqa: BLE001  an executor that is broken or shut down, in its own words
+                add_note(
+                    error, f"raised by {self._executor!r} when it was given {self._tasks()}; is it still in order?"
+                )
+                future.set_exception(error)
         self._futures[ticket] = future
         inbox = self._inbox  # not self: a future may outlive the session
         future.add_done_callback(lambda done: inbox.put((ticket, done)))
 
-    def _encode_and_submit(self, batch: Batch) -> Future[Any]:
-        return self._executor.submit(run_encoded, self._encoder.encode(batch))
+    def _encoded(self, batch: Batch) -> Task:
+        return run_encoded, (self._encoder.encode(batch),), {}
 
-    def _submit(self, ticket: Ticket, batch: Batch) -> Future[Any]:
+    def _plain(self, ticket: Ticket, batch: Batch) -> Task:
         request = self._request
-        return self._executor.submit(
-            _run_here,
-            batch.tasks,
-            ticket=ticket,
-            first=batch.first,
-            level=self._level,
-            budget_s=request.budget_s,
-            watch=request.watch,
-            measure=request.measure,
-        )
+        options = {
+            "ticket": ticket,
+            "first": batch.first,
+            "level": self._level,
+            "budget_s": request.budget_s,
+            "watch": request.watch,
+            "measure": request.measure,
+        }
+        return _run_here, (id(self._executor), batch.tasks, options), {}
+
+    def _tasks(self) -> str:
+        """The tasks under way, in words."""
+        first = min(batch.first for batch in self._under_way.values())
+        last = max(batch.first + len(batch.tasks) for batch in self._under_way.values()) - 1
+        return f"task {first}" if first == last else f"tasks {first} to {last}"
 
     def poll(self, timeout: float | None, /) -> Sequence[Fact]:
         """Wait for futures."""
@@ -107,21 +122,22 @@ class ExecutorSession:
         self._futures.pop(ticket, None)
         try:
             result: Any = future.result()
-            return decode_reply(ticket, result) if self._copies else result
+            completion = decode_reply(ticket, result) if self._copies else result
         except CancelledError as error:
-            return Completion(ticket, [], lost=error)
-        except Exception as error:  # noqa: BLE001  whatever the executor reports
-            return Completion(ticket, [], lost=self._explain_loss(error))
+            completion = Completion(ticket, [], lost=error)
+        except BrokenExecutor as error:
+            completion = Completion(ticket, [], lost=self._explain_loss(error))
+        except Exception as error:  # noqa: BLE001  what the executor reports, or a result whose unpickling fails
+            completion = Completion(ticket, [], lost=error)
+        self._under_way.pop(ticket, None)
+        return completion
 
-    def _explain_loss(self, error: Exception) -> Exception:
-        from concurrent.futures import BrokenExecutor
-
-        if not isinstance(error, BrokenExecutor):
-            return error
+    def _explain_loss(self, error: BrokenExecutor) -> WorkerLost:
         self._broken = True
         lost = WorkerLost(
-            "a worker died while it held tasks, or could not start: it was killed (perhaps for want of memory), "
-            f"crashed, or a task ended it with os._exit. The pool says: {error}"
+            f"a worker died, or could not start, and broke its pool while {self._tasks()} were under way: it was killed "
+            f"(perhaps for want of memory), crashed, or a task ended it with os._exit. A pool of your own must be made "
+            f"anew; jobspan's own is, with the next call."
         )
         lost.__cause__ = error
         return lost
@@ -131,8 +147,8 @@ class ExecutorSession:
         self._inbox.wake()
 
     def cancel(self, tickets: Sequence[Ticket], /) -> None:
-        """Cancel futures that have not begun."""
-        for ticket in tickets:
+        """Cancel futures that have not begun; a pool that is only lent is ended as a whole instead."""
+        for ticket in tickets if self._on_close is None else ():
             if (future := self._futures.get(ticket)) is not None:
                 future.cancel()
 
@@ -143,8 +159,12 @@ class ExecutorSession:
             on_close(not all(future.done() for future in self._futures.values()), self._broken)
 
 
-def _run_here(tasks: Any, **options: Any) -> Completion:
+def _run_here(executor: int, tasks: Sequence[Task], options: dict[str, Any]) -> Completion:
     """`run_tasks` in a thread pool's thread, which alone knows its name."""
     import threading
 
-    return run_tasks(tasks, worker=threading.current_thread().name, **options)
+    token = EXECUTORS.set(EXECUTORS.get() | {executor})
+    try:
+        return run_tasks(tasks, worker=threading.current_thread().name, **options)
+    finally:
+        EXECUTORS.reset(token)

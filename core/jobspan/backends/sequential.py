@@ -11,10 +11,10 @@ from time import perf_counter
 from jobspan.backends.base import Closing, OpenRequest, Session, Traits
 from jobspan.model import Batch, Fact, Ticket
 from jobspan.worker.context import LEVEL
+from jobspan.worker.describe import CALLER
 from jobspan.worker.run import run_tasks
 
 _TURN_S = 0.01  # an event loop gets its turn this often
-_NAME = "the caller's thread"
 
 
 class SequentialBackend:
@@ -57,7 +57,7 @@ class SequentialSession:
             batch.tasks,
             ticket=ticket,
             first=batch.first,
-            worker=_NAME,
+            worker=CALLER,
             level=self._level,
             budget_s=request.budget_s,
             watch=request.watch,

@@ -93,7 +93,10 @@ class ThreadsSession:
         """What a lent thread does: run batches until the session closes."""
         while (item := self._batches.get()) is not None:
             if not self._closed:
-                self._context.copy().run(self._serve_one, worker, *item)
+                try:
+                    self._context.copy().run(self._serve_one, worker, *item)
+                except BaseException as error:  # noqa: BLE001  whatever it is, the caller must not wait for ever
+                    self._inbox.put(Completion(item[0], [], lost=error, worker=worker))
 
     def _serve_one(self, worker: str, ticket: Ticket, batch: Batch) -> None:
         if ticket in self._cancelled:

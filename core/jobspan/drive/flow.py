@@ -16,8 +16,10 @@ from jobspan.drive.listener import Listener, OnEvent
 from jobspan.model import Completion, Fact, Task
 from jobspan.schedule.core import Emit, Fail, Finish, Pull, Scheduler, Send
 from jobspan.schedule.policy import Policy
+from jobspan.worker.describe import add_note
 
 _SLOW_PULL_S = 0.01
+_PATIENCE = 0.1
 
 
 class Wait(NamedTuple):
@@ -65,17 +67,24 @@ def begin(
 
 def _flow(scheduler: Scheduler, session: Session, calls: Iterable[Task], listener: Listener | None) -> Flow:
     closing: Closing = "kill"
+    patience_s = 0.0
+    looked = False
     try:
-        source = iter(calls)
+        source = _iterate(calls)
         while True:
             match scheduler.next_order(monotonic()):
                 case Emit() as emit:
                     yield emit
                 case Send(ticket, batch):
                     session.submit(ticket, batch)
+                case Pull() if patience_s and not scheduler.stalled:
+                    _settle(scheduler, (yield Wait(patience_s, hungry=False)), listener)
+                    patience_s = 0.0
                 case Pull(limit):
-                    if _pull(scheduler, source, limit):
-                        _settle(scheduler, (yield Wait(0.0, hungry=False)), listener)
+                    patience_s = _pull(scheduler, source, limit)
+                case Fail() if not looked:  # what has arrived meanwhile is handed out first
+                    looked = True
+                    _settle(scheduler, (yield Wait(0.0, hungry=False)), listener)
                 case Fail() as fail:
                     yield fail
                 case Finish() as finish:
@@ -91,8 +100,20 @@ def _flow(scheduler: Scheduler, session: Session, calls: Iterable[Task], listene
         session.close(closing)
 
 
-def _pull(scheduler: Scheduler, source: Iterator[Task], limit: int) -> bool:
-    """Take up to `limit` tasks, fewer where the input is slow; True if it was."""
+def _iterate(calls: Iterable[Task]) -> Iterator[Task]:
+    try:
+        return iter(calls)
+    except TypeError as error:
+        add_note(error, "the input must be an iterable of delayed(function)(arguments)")
+        raise
+
+
+def _pull(scheduler: Scheduler, source: Iterator[Task], limit: int) -> float:
+    """Take up to `limit` tasks, fewer where the input is slow.
+
+    Returns the seconds that waiting for workers may take before the next pull: a tenth of what a slow input took, so
+    that results do not lie about while it is asked for more.
+    """
     begun = monotonic()
     tasks: list[Task] = []
     step = 1
@@ -103,16 +124,17 @@ def _pull(scheduler: Scheduler, source: Iterator[Task], limit: int) -> bool:
             if len(tasks) < aim:
                 scheduler.close_source()
                 break
-            if monotonic() - begun > _SLOW_PULL_S:
-                return True
+            spent_s = monotonic() - begun
+            if spent_s > _SLOW_PULL_S:
+                return _PATIENCE * spent_s
             step *= 2
     except Exception as error:  # noqa: BLE001  whatever the input raises ends the run
-        error.add_note(f"jobspan: raised by the input of tasks, after {scheduler.pulled + len(tasks)} of them")
+        add_note(error, f"raised by the input of tasks, after {scheduler.pulled + len(tasks)} of them")
         scheduler.close_source(error)
     finally:
         if tasks:
             scheduler.offer(tasks)
-    return False
+    return 0.0
 
 
 def _settle(scheduler: Scheduler, facts: Sequence[Fact] | None, listener: Listener | None) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from jobspan.model import Task
-from jobspan.worker.describe import is_task, not_a_task, note_task
+from jobspan.worker.describe import CALLER, add_note, is_task, not_a_task, note_task
 
 _NONE = object()
 
@@ -28,10 +28,10 @@ def run_straight(calls: Iterable[Task]) -> list[Any]:
     except Exception as error:
         index = len(results)
         if task is _NONE:
-            error.add_note(f"jobspan: raised by the input of tasks, after {index} of them")
+            add_note(error, f"raised by the input of tasks, after {index} of them")
         elif not is_task(task):
             raise not_a_task(task, index) from None
         else:
-            note_task(error, index, task, "of the caller")
+            note_task(error, index, task, CALLER)
         raise
     return results

@@ -9,6 +9,9 @@ from typing import Any
 
 from jobspan.model import Task
 
+CALLER = "the caller's thread"
+"""What is named as the worker where there is none."""
+
 _MAX_CHARS = 60
 _MAX_ARGUMENTS = 4
 
@@ -63,16 +66,30 @@ def argument_name(task: Task, position: int) -> str:
 
 def note_task(error: BaseException, index: int, task: Task, worker: str) -> None:
     """Add to `error` which task raised it, and where."""
-    error.add_note(f"jobspan: raised by task {index}: {describe_task(task)}, on worker {worker}")
+    try:
+        add_note(error, f"raised by task {index}: {describe_task(task)}, on {worker}")
+    except BaseException:  # noqa: BLE001  describing calls the arguments' own code; the task's error comes first
+        add_note(error, f"raised by task {index}, on {worker}")
+
+
+def add_note(error: BaseException, text: str) -> None:
+    """Add a note of ours to an exception, unless that is one which refuses notes."""
+    try:
+        error.add_note(f"jobspan: {text}")
+    except Exception:  # noqa: BLE001  the exception's own code; it must be raised all the same
+        return
 
 
 def not_a_task(item: Any, index: int) -> TypeError:
     """The error for an item that is not ``delayed(f)(...)``."""
-    hint = (
-        "it is a function: call delayed(function) with the arguments"
-        if callable(item)
-        else "write delayed(function)(arguments) instead of function(arguments)"
-    )
+    if callable(item):
+        hint = "it is a function: call delayed(function) with the arguments"
+    elif isinstance(item, tuple) and len(item) == 3 and not callable(item[0]):
+        hint = (
+            f"delayed() was given {short(item[0])}, which cannot be called; call delayed(function) with the arguments"
+        )
+    else:
+        hint = "write delayed(function)(arguments) instead of function(arguments)"
     return TypeError(
         f"item {index} of the input is {short(item)}, of type {type(item).__name__}, and not a task; {hint}."
     )

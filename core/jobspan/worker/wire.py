@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from jobspan.errors import RemoteError, UnpicklableError
 from jobspan.model import Batch, Completion, Task, Ticket
 from jobspan.persist.pickling import BufferSink, dumps, explain, is_picklable, loads
-from jobspan.worker.describe import argument_name, describe_task, is_task, name_of, not_a_task, note_task
+from jobspan.worker.describe import add_note, argument_name, describe_task, is_task, name_of, not_a_task, note_task
 from jobspan.worker.run import run_tasks
 
 Buffers: TypeAlias = Sequence[Any]
@@ -78,7 +78,7 @@ def _explain_batch(batch: Batch, error: Exception) -> UnpicklableError:
                 + [(f"argument {name!r}", value) for name, value in kwargs.items()],
                 error,
             )
-            found.add_note(f"jobspan: task {batch.first + offset}: {describe_task(task)}")
+            add_note(found, f"task {batch.first + offset}: {describe_task(task)}")
             return found
     return explain([], error)
 
@@ -99,7 +99,7 @@ def run_encoded(
             common = loads(function)
             items = [(common, args, {}) for args in items]
     except BaseException as error:  # noqa: BLE001  an import that fails on this side is the batch's fault, not the pool's
-        error.add_note(f"jobspan: raised by worker {worker} while it unpickled a batch; is the same code there?")
+        add_note(error, f"raised on {worker}, where a batch was unpickled; is the same code there?")
         return _encode_lost(error, worker)
     outcome = run_tasks(
         items,
@@ -136,19 +136,18 @@ def _encode_lost(error: BaseException, worker: str) -> bytes:
 def _portable(error: BaseException) -> BaseException:
     """The exception itself if it survives the journey, else a `RemoteError` that tells of it."""
     trace = _format_trace(error)
-    notes = list(getattr(error, "__notes__", ()))
     try:
-        survivor = loads(dumps(error))
-        survives = type(survivor) is type(error)
-    except BaseException:  # noqa: BLE001  unpickling runs the exception's own __init__, which may raise anything
-        survives = False
-    if not survives:
+        kind = type(loads(dumps(error)))
+        obstacle = "" if kind is type(error) else f"it comes back as a {kind.__qualname__}"
+    except BaseException as refusal:  # noqa: BLE001  unpickling runs the exception's own code
+        obstacle = f"{type(refusal).__name__}: {refusal}"
+    if obstacle:
         stand_in = RemoteError(f"{type(error).__module__}.{type(error).__qualname__}: {error}")
-        for note in notes:
-            stand_in.add_note(note)
-        stand_in.add_note("jobspan: the exception itself cannot be pickled; make its __init__ take self.args")
+        for note in getattr(error, "__notes__", ()):
+            stand_in.add_note(str(note))
+        add_note(stand_in, f"the exception itself cannot be sent ({obstacle}); a __reduce__ of its own would help it")
         error = stand_in
-    error.add_note(f"jobspan: traceback on the worker:\n{trace.rstrip()}")
+    add_note(error, f"traceback on the worker:\n{trace.rstrip()}")
     return error
 
 
