@@ -92,8 +92,8 @@ def find_backend(wanted: Any, n_jobs: int | None) -> Backend:
     if hasattr(wanted, "submit") and not hasattr(wanted, "traits"):
         if id(wanted) in EXECUTORS.get():
             say_once(
-                f"a task that runs on {wanted!r} calls Parallel with the same executor; waiting there for a free thread "
-                f"could take for ever, so the inner tasks run one after the other."
+                f"a task that runs on {wanted!r} calls Parallel with the same executor; waiting for a free thread "
+                f"there could take for ever, so the inner tasks run one after the other."
             )
             sequential: Backend = registry.find(_SEQUENTIAL)
             return sequential
