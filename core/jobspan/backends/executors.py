@@ -136,8 +136,8 @@ class ExecutorSession:
         self._broken = True
         lost = WorkerLost(
             f"a worker died, or could not start, and broke its pool while {self._tasks()} were under way: it was "
-            f"killed (perhaps for want of memory), crashed, or a task ended it with os._exit. A pool of your own must be made "
-            f"anew; jobspan's own is, with the next call."
+            f"killed (perhaps for want of memory), crashed, or a task ended it with os._exit. Make a pool "
+            f"of your own anew; jobspan's own is, with the next call."
         )
         lost.__cause__ = error
         return lost
