@@ -155,8 +155,8 @@ class Worker:
             )
         else:
             error = WorkerLost(
-                f"worker {self.name} died while it held {len(self.held)} batches: {reason}. The next call gets a "
-                f"fresh worker."
+                f"worker {self.name} died ({reason}), with {len(self.held)} of this call's batches under way. The next "
+                f"call gets a fresh worker."
             )
         tickets = self.held if self.state == "busy" else []  # not what an earlier session had sent
         self.state = "gone"
