@@ -245,7 +245,7 @@ def test_system_exit_of_a_task_reaches_the_caller(backend: Any) -> None:
 
 @needs_processes
 def test_a_worker_that_exits_is_reported_and_the_next_call_works() -> None:
-    with pytest.raises(WorkerLost, match=r"while tasks? 0.* under way.*os\._exit"):
+    with pytest.raises(WorkerLost, match=r"with tasks? 0.* under way.*os\._exit"):
         Parallel(n_jobs=2, backend="loky")(delayed(os._exit)(3) for _ in range(4))
     assert Parallel(n_jobs=2, backend="loky")(delayed(abs)(-i) for i in range(4)) == [0, 1, 2, 3]
 

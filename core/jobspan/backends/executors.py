@@ -41,8 +41,9 @@ class ExecutorBackend:
 
 def memory_of(executor: Executor) -> Literal["shared", "copied"]:
     """Shared for plain thread pools; unknown kinds are taken to copy, which is right for all."""
-    shared = isinstance(executor, ThreadPoolExecutor) and type(executor).__name__ != "InterpreterPoolExecutor"
-    return "shared" if shared else "copied"
+    # InterpreterPoolExecutor, from Python 3.14 on, is a thread pool that copies.
+    copies = any(kind.__name__ == "InterpreterPoolExecutor" for kind in type(executor).__mro__)
+    return "shared" if isinstance(executor, ThreadPoolExecutor) and not copies else "copied"
 
 
 class ExecutorSession:
@@ -135,9 +136,9 @@ class ExecutorSession:
     def _explain_loss(self, error: BrokenExecutor) -> WorkerLost:
         self._broken = True
         lost = WorkerLost(
-            f"a worker died, or could not start, and broke its pool while {self._tasks()} were under way: it was "
-            f"killed (perhaps for want of memory), crashed, or a task ended it with os._exit. Make a pool "
-            f"of your own anew; jobspan's own is, with the next call."
+            f"a worker died, or could not start, and broke its pool, with {self._tasks()} under way: it was killed "
+            f"(perhaps for want of memory), crashed, or a task ended it with os._exit. Make a pool of your own anew; "
+            f"jobspan's own is, with the next call."
         )
         lost.__cause__ = error
         return lost
@@ -156,7 +157,12 @@ class ExecutorSession:
         """Give the executor back to its owner."""
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
-            on_close(not all(future.done() for future in self._futures.values()), self._broken)
+            busy = not all(future.done() for future in self._futures.values())
+            on_close(busy, self._broken or any(map(_is_broken, self._futures.values())))
+
+
+def _is_broken(future: Future[Any]) -> bool:
+    return future.done() and not future.cancelled() and isinstance(future.exception(), BrokenExecutor)
 
 
 def _run_here(executor: int, tasks: Sequence[Task], options: dict[str, Any]) -> Completion:
