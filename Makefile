@@ -16,7 +16,7 @@ PYODIDE_TESTS ?= $(filter-out tests/test_interrupt.py, $(wildcard tests/test_*.p
 
 CORE := $(shell find core -type f -not -name '*.pyc' 2>/dev/null) pyproject.toml $(wildcard README.md LICENSE)
 
-.PHONY: help setup system demo site serve lint test test-native test-in-pyodide test-node test-chrome quick test-all bench clean
+.PHONY: help setup system demo site serve lint test test-native test-pythons test-in-pyodide test-node test-chrome quick test-all bench clean
 
 help:
 	@echo "make demo     the same script natively, in Pyodide under node and in Chromium: one table, then the page (SERVE=0: no page)"
@@ -123,7 +123,15 @@ test: setup
 quick: setup lint test-native
 	$(PYTEST) tests_pyodide/test_wheel.py --rt node
 
-test-all: test
+# The native tests on each Python of this machine, with jobspan installed as a user would.
+test-pythons: setup
+	for python in $$(tools/find_python.sh --all); do \
+	    echo "$$("$$python" -V)"; venv=build/pythons/venv; rm -rf $$venv; "$$python" -m venv $$venv; \
+	    $$venv/bin/python -m pip install -q . "pytest<9.2" hypothesis pytest-timeout; \
+	    $$venv/bin/python -m pytest -q --timeout=300 tests --ignore=tests/tools; \
+	done
+
+test-all: test test-pythons
 	$(PY) tools/demo_table.py
 
 clean:

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Print the path of the best Python on this machine: the highest version >= 3.11 with the GIL that can make a
-# virtual environment. Looked for on PATH and among pyenv's versions, which need not be "activated".
+# virtual environment; with --all, of the best of each minor version. Looked for on PATH and among pyenv's versions,
+# which need not be "activated".
 # Works with an empty HOME: pyenv's root is also derived from the pyenv, or the shims folder, found on PATH.
 
 candidates() {
@@ -39,9 +40,15 @@ can_make_venv() {
 for python in $(candidates | sort -u); do
     describe "$python"
 done | sort -u | sort -t. -k1,1nr -k2,2nr -k3,3nr | {
-    while read -r _version python; do
-        can_make_venv "$python" && echo "$python" && exit 0
+    found=
+    while read -r version python; do
+        case " $found " in *" ${version%.*} "*) continue ;; esac
+        can_make_venv "$python" || continue
+        echo "$python"
+        found="$found ${version%.*}"
+        [ "${1:-}" = --all ] || exit 0
     done
+    [ -z "$found" ] || exit 0
     echo "No Python >= 3.11 that can make a virtual environment was found on PATH or in pyenv." >&2
     echo "Install one (Debian, Ubuntu: apt-get install python3 python3-venv)," >&2
     echo "or name it: make PYTHON=/path/to/python3 ..." >&2
