@@ -113,7 +113,7 @@ def test_raises_the_task_s_own_exception(selenium):
     with pytest.raises(ZeroDivisionError) as caught:
         Parallel(n_jobs=2, backend="web")(delayed(divide)(i) for i in range(100))
     notes = "\n".join(caught.value.__notes__)
-    assert "raised by task 7: divide(7), on worker web-" in notes
+    assert "raised by task 7: divide(7), on web-" in notes
     assert "in divide" in notes
     from jobspan.errors import RemoteError
 
