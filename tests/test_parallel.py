@@ -345,9 +345,42 @@ def test_both_names_mean_threads(name: str) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3, 50])
-def test_a_fixed_batch_size_is_kept(size: int, backend: Any) -> None:
+def test_a_fixed_batch_size_gives_the_same_results(size: int, backend: Any) -> None:
     results = Parallel(n_jobs=2, backend=backend, batch_size=size)(delayed(abs)(-i) for i in range(40))
     assert results == list(range(40))
+
+
+@pytest.mark.parametrize(("size", "sent"), [(1, [1] * 7), (3, [3, 3, 1]), (50, [7])])
+def test_a_fixed_batch_size_is_kept(size: int, sent: list[int]) -> None:
+    from jobspan.testing import ScriptedBackend, ScriptedSession
+
+    sizes: list[int] = []
+
+    def note_and_finish(session: ScriptedSession) -> Any:
+        sizes.append(len(session.waiting[0][1].tasks))
+        return session.finish_oldest()
+
+    backend = ScriptedBackend(note_and_finish)
+    assert Parallel(backend=backend, batch_size=size)(delayed(abs)(-i) for i in range(7)) == list(range(7))
+    assert sizes == sent
+
+
+@needs_threads
+def test_after_a_failure_threads_soon_begin_nothing_more() -> None:
+    begun: list[int] = []
+
+    def work(i: int) -> None:
+        begun.append(i)
+        time.sleep(0.02)
+        if i == 1000:
+            raise ValueError("the first of the second batch")
+
+    with pytest.raises(ValueError, match="second batch"):
+        Parallel(n_jobs=2, backend="threads", batch_size=1000)(delayed(work)(i) for i in range(2000))
+    time.sleep(0.3)  # more than the time budget and a task
+    count = len(begun)
+    time.sleep(0.3)
+    assert len(begun) == count < 100
 
 
 @pytest.mark.parametrize("window", [1, 3, "all", "n_jobs", "3 * n_jobs"])

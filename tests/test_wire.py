@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jobspan.errors import UnpicklableError
+from jobspan.errors import RemoteError, UnpicklableError
 from jobspan.model import Batch, Task
 from jobspan.persist.culprit import find_culprit
 from jobspan.persist.pickling import dumps, is_picklable, loads
@@ -154,6 +154,25 @@ def test_a_repr_that_raises_does_not_hide_the_error() -> None:
     outcome = run_tasks([call(int, Rude())])
     assert isinstance(outcome.error, TypeError)
     assert "int(<Rude instance at " in "".join(outcome.error.__notes__)
+
+
+def test_an_exception_that_can_neither_be_sent_nor_shown_is_told() -> None:
+    class Hidden(Exception):
+        __notes__ = 5  # no list
+
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+        def __reduce__(self) -> Any:
+            raise RuntimeError("no pickle")
+
+    def fail() -> None:
+        raise Hidden
+
+    completion = cross(call(fail))
+    assert isinstance(completion.error, RemoteError)
+    assert "Hidden" in str(completion.error)
+    assert "no pickle" in "".join(completion.error.__notes__)
 
 
 def test_a_rude_result_is_still_a_result() -> None:

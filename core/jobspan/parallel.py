@@ -71,7 +71,8 @@ class Parallel:
         Most tasks taken from the input and not yet handed out: a number, ``"all"``, or ``"3 * n_jobs"``. The default
         bounds the batches in flight instead.
     batch_size : int or "auto"
-        Tasks sent at a time; ``"auto"`` goes by how long they take.
+        Tasks sent at a time; ``"auto"`` goes by how long they take. A worker comes back with what is finished after
+        50 ms at the latest, or at the end of the task it is on; the rest of its tasks are sent again.
     on_event : callable, optional
         Called with an `Event` when a task has started, is done, failed or was lost; in the thread that drives
         the run (a thread of jobspan's own for generators). What it raises ends the run.

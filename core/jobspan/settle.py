@@ -80,8 +80,7 @@ def settle(settings: Settings, *, streams: bool, blocks: bool, watch: bool) -> P
         round_trip_s=traits.round_trip_s,
         inline=traits.inline,
     )
-    budget_s = BUDGET_S if settings.batch_size is None else None
-    return Plan(backend, OpenRequest(n_jobs, watch, streams, budget_s), policy)
+    return Plan(backend, OpenRequest(n_jobs, watch, streams, BUDGET_S), policy)
 
 
 def find_backend(wanted: Any, n_jobs: int | None) -> Backend:

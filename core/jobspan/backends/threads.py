@@ -83,7 +83,7 @@ class ThreadsSession:
         self._cancelled.update(tickets)
 
     def close(self, _how: Closing, /) -> None:
-        """Send the threads home; a task that is running cannot be ended, but nothing more begins."""
+        """Send the threads home; a running batch goes on to the end of its time budget, or of its present task."""
         if not self._closed:
             self._closed = True
             for _ in range(self._threads):

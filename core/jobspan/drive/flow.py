@@ -77,7 +77,7 @@ def _flow(scheduler: Scheduler, session: Session, calls: Iterable[Task], listene
                     yield emit
                 case Send(ticket, batch):
                     session.submit(ticket, batch)
-                case Pull() if patience_s and not scheduler.stalled:
+                case Pull() if patience_s and scheduler.in_flight:
                     _settle(scheduler, (yield Wait(patience_s, hungry=False)), listener)
                     patience_s = 0.0
                 case Pull(limit):

@@ -121,7 +121,9 @@ def _encode_outcome(
     try:
         return dumps((values, error, None, worker, seconds, spans), buffer_callback=buffer_callback)
     except Exception as refusal:  # noqa: BLE001  a reducer may raise anything
-        good = next(i for i, value in enumerate(values) if not is_picklable(value))
+        good = next((i for i, value in enumerate(values) if not is_picklable(value)), None)
+        if good is None:  # each value for itself can be pickled
+            return _encode_lost(refusal, worker)
         index = first + good
         unpicklable = explain([(f"the result of task {index}", values[good])], refusal)
         note_task(unpicklable, index, tasks[good], worker)
@@ -142,8 +144,13 @@ def _portable(error: BaseException) -> BaseException:
     except BaseException as refusal:  # noqa: BLE001  unpickling runs the exception's own code
         obstacle = f"{type(refusal).__name__}: {refusal}"
     if obstacle:
-        stand_in = RemoteError(f"{type(error).__module__}.{type(error).__qualname__}: {error}")
-        for note in getattr(error, "__notes__", ()):
+        try:
+            text = str(error)
+        except Exception:  # noqa: BLE001  the exception's own code; its type and traceback still tell something
+            text = "<its text cannot be shown>"
+        stand_in = RemoteError(f"{type(error).__module__}.{type(error).__qualname__}: {text}")
+        notes = getattr(error, "__notes__", None)
+        for note in notes if isinstance(notes, list) else ():
             stand_in.add_note(str(note))
         add_note(stand_in, f"the exception itself cannot be sent ({obstacle}); a __reduce__ of its own would help it")
         error = stand_in
