@@ -10,18 +10,23 @@ NODE := node_modules/.bin/node
 LOCK := build/pyodide/pyodide-lock.json
 # A test that hangs ends after five minutes, so that the others are still heard of.
 PYTEST := $(PY) -m pytest -q --timeout=300
+# Where make nogil-python puts a free-threaded CPython; one on PATH or in pyenv is found as well.
+NOGIL_FOLDER ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/jobspan/python3.13t
+SOAK_MINUTES ?= 10
 SERVE ?= 1
 # The native tests that are also run inside Pyodide: all but those that look at processes, or at the repository.
 PYODIDE_TESTS ?= $(filter-out tests/test_interrupt.py, $(wildcard tests/test_*.py)) tests/contract tests/schedule
 
 CORE := $(shell find core -type f -not -name '*.pyc' 2>/dev/null) pyproject.toml $(wildcard README.md LICENSE)
 
-.PHONY: help setup system demo site serve lint test test-native test-pythons test-in-pyodide test-node test-chrome quick test-all bench clean
+.PHONY: help setup system demo site serve lint test test-native test-pythons nogil-python test-nogil test-sklearn soak test-in-pyodide test-node test-chrome quick test-all bench clean
 
 help:
 	@echo "make demo     the same script natively, in Pyodide under node and in Chromium: one table, then the page (SERVE=0: no page)"
 	@echo "make test     lint, types and all tests, natively, in Pyodide under node and in Chromium"
 	@echo "make quick    lint, native tests and a smoke test in Pyodide"
+	@echo "make soak     random concurrent use for SOAK_MINUTES=$(SOAK_MINUTES), watching for hangs and leaks"
+	@echo "make nogil-python   build a free-threaded Python and keep it in $(NOGIL_FOLDER): make test uses it too"
 	@echo "make bench    side by side with the peers: benchmarks/results.md"
 	@echo "make clean    remove what was made, the virtual environment and node_modules included"
 
@@ -101,7 +106,8 @@ lint: .venv/.installed
 	.venv/bin/lint-imports
 
 # Looked at when it is used, after setup may have installed Chromium.
-SUITES = native $(if $(PYODIDE_TESTS),in-pyodide) node $(and $(shell command -v chromium),$(shell command -v chromedriver),chrome)
+NOGIL_PYTHON = $(shell tools/find_python.sh --nogil $(NOGIL_FOLDER) 2>/dev/null)
+SUITES = native $(and $(NOGIL_PYTHON),nogil) $(if $(PYODIDE_TESTS),in-pyodide) node $(and $(shell command -v chromium),$(shell command -v chromedriver),chrome)
 
 test-native: setup
 	$(PYTEST) tests --junitxml=build/reports/native.xml
@@ -119,6 +125,7 @@ test: setup
 	rm -rf build/reports
 	$(MAKE) --no-print-directory --keep-going lint $(SUITES:%=test-%)
 	$(PY) tools/check_suites.py build/reports $(SUITES)
+	@tools/find_python.sh --nogil $(NOGIL_FOLDER) >/dev/null || true  # says so where there is none
 
 quick: setup lint test-native
 	$(PYTEST) tests_pyodide/test_wheel.py --rt node
@@ -131,7 +138,33 @@ test-pythons: setup
 	    $$venv/bin/python -m pytest -q --timeout=300 tests --ignore=tests/tools; \
 	done
 
-test-all: test test-pythons
+# The native tests on a free-threaded Python with the GIL off, then some of them in four threads at once. Those with
+# processes are left out there: four times as many pools of workers at a time take minutes.
+build/nogil/.installed: pyproject.toml | .venv/bin/python
+	rm -rf $(@D)
+	"$(NOGIL_PYTHON)" -m venv $(@D)/venv
+	$(@D)/venv/bin/python -m pip install -q --only-binary=:all: \
+	    "pytest<9.2" hypothesis pytest-timeout pytest-run-parallel joblib==1.6.0 numpy psutil
+	$(@D)/venv/bin/python -m pip install -q -e .
+	touch $@
+
+test-nogil: build/nogil/.installed
+	PYTHON_GIL=0 build/nogil/venv/bin/python -m pytest -q --timeout=300 tests --ignore=tests/tools \
+	    --ignore=tests/architecture --junitxml=build/reports/nogil.xml
+	PYTHON_GIL=0 build/nogil/venv/bin/python -m pytest -q --timeout=300 --parallel-threads=4 tests/test_parallel.py \
+	    -k "not loky and not ProcessPoolExecutor and not multiprocessing"
+
+soak: setup
+	$(PY) tools/soak.py --minutes $(SOAK_MINUTES)
+
+nogil-python:
+	tools/build_nogil_python.sh $(NOGIL_FOLDER)
+
+# scikit-learn's own tests of what uses joblib, with joblib's backends and with jobspan in their place.
+test-sklearn: setup
+	nice $(PY) tools/sklearn_suite.py
+
+test-all: test test-pythons test-sklearn
 	$(PY) tools/demo_table.py
 
 clean:

@@ -18,7 +18,7 @@ hypothesis.settings.load_profile("jobspan")
 
 _SEQUENTIAL = ["sequential"]
 _THREADED = ["threads", "ThreadPoolExecutor"] if host.has_threads() else []
-_PROCESSES = ["loky", "ProcessPoolExecutor"] if host.has_processes() else []
+_PROCESSES = ["loky", "multiprocessing", "ProcessPoolExecutor"] if host.has_processes() else []
 _WEB = ["web"] if host.in_pyodide() and host.has_web_workers() else []
 
 BACKENDS = [*_SEQUENTIAL, *_THREADED, *_PROCESSES, *_WEB]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jobspan import FallbackWarning, Parallel, delayed, errors, host, settle
-from jobspan.worker.context import LEVEL
+from jobspan.worker.context import PLACE, Place
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,11 @@ def yes(*_: Any) -> bool:
     ("facts", "choice"),
     [
         ({"in_pyodide": yes, "has_web_workers": yes}, "web"),
-        ({"in_pyodide": yes, "has_web_workers": no, "has_processes": no, "has_threads": no}, "sequential"),
-        ({"in_pyodide": no, "is_gil_enabled": no}, "threads"),
+        (
+            {"in_pyodide": yes, "has_web_workers": no, "has_processes": no, "has_threads": no, "is_gil_enabled": yes},
+            "sequential",
+        ),
+        ({"in_pyodide": no, "is_gil_enabled": no, "has_threads": yes}, "threads"),
         ({"in_pyodide": no, "is_gil_enabled": yes, "has_processes": yes}, "loky"),
         ({"in_pyodide": no, "is_gil_enabled": yes, "has_processes": no, "has_threads": yes}, "threads"),
     ],
@@ -67,13 +70,20 @@ def test_auto_chooses_by_what_there_is(monkeypatch: pytest.MonkeyPatch, facts: d
     assert settle.choose(-1) == choice
 
 
-def test_auto_is_sequential_inside_a_task_and_for_one_job() -> None:
+def test_auto_is_sequential_for_one_job() -> None:
     assert settle.choose(1) == settle.choose(None) == "sequential"
-    token = LEVEL.set(1)
+
+
+@pytest.mark.parametrize(("level", "choice"), [(1, "threads"), (2, "sequential")])
+def test_auto_inside_tasks_is_threads_once_and_sequential_deeper(
+    monkeypatch: pytest.MonkeyPatch, level: int, choice: str
+) -> None:
+    monkeypatch.setattr(host, "has_threads", yes)
+    token = PLACE.set(Place(level, 2))
     try:
-        assert settle.choose(-1) == "sequential"
+        assert settle.choose(2) == choice
     finally:
-        LEVEL.reset(token)
+        PLACE.reset(token)
 
 
 def test_threads_are_found_by_starting_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,12 +14,14 @@ from jobspan.errors import RemoteError, UnpicklableError
 from jobspan.model import Batch, Task
 from jobspan.persist.culprit import find_culprit
 from jobspan.persist.pickling import dumps, is_picklable, loads
+from jobspan.worker.frame import Frame
+from jobspan.worker.reply import decode_reply
 from jobspan.worker.run import run_tasks
-from jobspan.worker.wire import BatchEncoder, decode_reply, run_encoded
+from jobspan.worker.wire import BatchEncoder, run_encoded
 
 
 def encode(*tasks: Task, first: int = 0) -> bytes:
-    return BatchEncoder(level=1, budget_s=None, watch=False).encode(Batch(first, tasks))
+    return BatchEncoder(Frame(), budget_s=None, watch=False).encode(Batch(first, tasks))
 
 
 def cross(*tasks: Task, first: int = 0) -> Any:
@@ -44,7 +46,7 @@ def test_a_function_is_pickled_once_for_a_run() -> None:
     def shifted(x: int) -> int:
         return x + offset[0]
 
-    encoder = BatchEncoder(level=1, budget_s=None, watch=False)
+    encoder = BatchEncoder(Frame(), budget_s=None, watch=False)
     first = encoder.encode(Batch(0, [call(shifted, 1)]))
     offset[0] = 100  # too late: the function has been sent
     second = encoder.encode(Batch(1, [call(shifted, 2)]))
@@ -79,14 +81,14 @@ def test_buffers_travel_out_of_band() -> None:
     assert loads(data, buffers=buffers)["big"] == bytearray(100_000)
 
 
-def test_a_batch_that_cannot_be_unpickled_is_lost_with_the_reason() -> None:
+def test_a_task_that_cannot_be_unpickled_fails_with_the_reason() -> None:
     class Evil:
         def __reduce__(self) -> Any:
             return (int, ("not a number",))
 
     completion = cross(call(id, Evil()))
-    assert isinstance(completion.lost, ValueError)
-    assert "where a batch was unpickled" in "".join(completion.lost.__notes__)
+    assert isinstance(completion.error, ValueError)
+    assert "where the task was unpickled" in "".join(completion.error.__notes__)
 
 
 def test_notes_of_remote_errors_name_task_worker_and_cause() -> None:

@@ -1,15 +1,18 @@
 """Every scenario, in the order of the report."""
 
 from rows import Scenario
-from scenarios import cold, consumer, imports, parallel, sequential, uneven
+from scenarios import cold, consumer, errors, imports, parallel, sequential, sharing, uneven
 
 ALL: tuple[Scenario, ...] = (
     imports.SCENARIO,
     sequential.SCENARIO,
     parallel.THREADS,
     parallel.LOKY,
+    parallel.MESSAGES,
     parallel.WARM,
     cold.SCENARIO,
     uneven.SCENARIO,
     consumer.SCENARIO,
+    errors.SCENARIO,
+    sharing.SCENARIO,
 )

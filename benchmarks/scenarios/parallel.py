@@ -10,6 +10,7 @@ TASKS = 20_000
 MANY_TASKS = 100_000
 # A task takes joblib's threads 30 to 60 µs; the 10 ms it sleeps in a call stay below a tenth of the sum.
 JOBLIB_THREAD_TASKS = 4_000
+MESSAGES_SENT = 1_000
 
 
 def _parallel(library: str, backend: str, n: int, *, hoisted: bool) -> Workload:
@@ -62,6 +63,19 @@ def run_loky(effort: Effort) -> Iterator[Row]:
         yield from _against_peers(effort, "loky", peers, n, "multiprocessing.Pool.map")
 
 
+def run_messages(effort: Effort) -> Iterator[Row]:
+    """Send each task on its own."""
+    options = {"n_jobs": N_JOBS, "n": MESSAGES_SENT}
+    one_by_one: Workload = ("trivial:bare_loky_map", {**options, "chunk": 1})
+    workloads = both("trivial:messages", backend="loky", **options) | {"loky": one_by_one}
+    figures = side_by_side(workloads, effort.few_rounds)
+    ours, what = figures["jobspan"]["wall_us"], "loky, batch_size=1, per message"
+    yield Row(what, "µs", ours, "joblib", figures["joblib"]["wall_us"], faster(2.5))
+    yield Row(what, "µs", ours, "bare loky, chunksize=1", figures["loky"]["wall_us"], at_most(1.3))
+    tree = {name: figures[name]["tree_us"] for name in figures}
+    yield Row(f"{what}, CPU of the process tree", "µs", tree["jobspan"], "joblib", tree["joblib"])
+
+
 def run_warm(effort: Effort) -> Iterator[Row]:
     """Make calls of two tasks while the workers of the call before are still there."""
     call = {"n_jobs": N_JOBS, "tasks": 2}
@@ -79,4 +93,5 @@ def run_warm(effort: Effort) -> Iterator[Row]:
 
 THREADS = Scenario("threads", "What a trivial task costs on two threads, with default settings.", run_threads)
 LOKY = Scenario("loky", "What a trivial task costs on two loky processes, with default settings.", run_loky)
+MESSAGES = Scenario("messages", "What one message to a loky process and back costs.", run_messages)
 WARM = Scenario("warm", "What a call of two tasks costs when the workers are already there.", run_warm)

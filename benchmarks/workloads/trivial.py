@@ -48,6 +48,19 @@ def parallel(library: str, backend: str | None, n_jobs: int, n: int, *, hoisted:
     return lambda _: _timed(run, n, tree=backend == "loky")
 
 
+def messages(library: str, backend: str | None, n_jobs: int, n: int) -> Repeat:
+    """Run `n` tasks in one call, each sent on its own."""
+    module, name = load(library, backend)
+    d = module.delayed(identity)
+
+    def run() -> list[int]:
+        results: list[int] = module.Parallel(n_jobs=n_jobs, backend=name, batch_size=1)(d(i) for i in range(n))
+        return results
+
+    _checked(run(), n)
+    return lambda _: _timed(run, n, tree=True)
+
+
 def calls(library: str, backend: str | None, n_jobs: int, tasks: int, n: int) -> Repeat:
     """Make `n` calls of a few tasks, each with a new `Parallel` object; figures are per call."""
     module, name = load(library, backend)
@@ -81,11 +94,11 @@ def process_pool_map(n_jobs: int, n: int) -> Repeat:
     return lambda _: _timed(lambda: pool.map(call, (d(i) for i in range(n))), n, tree=True)
 
 
-def bare_loky_map(n_jobs: int, n: int) -> Repeat:
-    """`loky`'s `executor.map` with the chunk size of `multiprocessing.Pool` (its own is one task)."""
+def bare_loky_map(n_jobs: int, n: int, chunk: int | None = None) -> Repeat:
+    """`loky`'s `executor.map` with the chunk size of `multiprocessing.Pool` (its own is one task), or a given one."""
     from loky import get_reusable_executor
 
-    d, chunk = delayed_tuples(identity), -(-n // (4 * n_jobs))
+    d, chunk = delayed_tuples(identity), chunk or -(-n // (4 * n_jobs))
 
     def run() -> list[int]:
         executor = get_reusable_executor(max_workers=n_jobs, timeout=300)

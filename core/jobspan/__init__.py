@@ -10,38 +10,54 @@ TYPE_CHECKING = False  # type checkers take it for true; typing itself would cos
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
+    "AutoBatchingMixin": "backends.legacy.batching",
     "CannotBlock": "errors",
     "Event": "model",
     "FallbackWarning": "errors",
+    "InitializerError": "errors",
     "JobspanError": "errors",
+    "Logger": "logger",
     "Parallel": "parallel",
+    "ParallelBackendBase": "backends.legacy.base",
+    "PrintTime": "logger",
     "RemoteError": "errors",
     "UnpicklableError": "errors",
     "WorkerBootError": "errors",
     "WorkerLost": "errors",
-    "cpu_count": "parallel",
+    "cpu_count": "available",
     "delayed": "parallel",
-    "effective_n_jobs": "parallel",
+    "effective_n_jobs": "available",
     "parallel_backend": "config",
     "parallel_config": "config",
-    "register_parallel_backend": "parallel",
+    "register_context": "worker.carry",
+    "register_parallel_backend": "available",
+    "shared": "worker.shared",
+    "wrap_non_picklable_objects": "persist.wrapping",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604  the table is the one place
 
 if TYPE_CHECKING:  # what the table means, for type checkers
+    from jobspan.available import cpu_count, effective_n_jobs, register_parallel_backend
+    from jobspan.backends.legacy.base import ParallelBackendBase
+    from jobspan.backends.legacy.batching import AutoBatchingMixin
     from jobspan.config import parallel_backend, parallel_config
     from jobspan.errors import (
         CannotBlock,
         FallbackWarning,
+        InitializerError,
         JobspanError,
         RemoteError,
         UnpicklableError,
         WorkerBootError,
         WorkerLost,
     )
+    from jobspan.logger import Logger, PrintTime
     from jobspan.model import Event
-    from jobspan.parallel import Parallel, cpu_count, delayed, effective_n_jobs, register_parallel_backend
+    from jobspan.parallel import Parallel, delayed
+    from jobspan.persist.wrapping import wrap_non_picklable_objects
+    from jobspan.worker.carry import register_context
+    from jobspan.worker.shared import shared
 
 
 def __getattr__(name: str) -> object:

@@ -1,7 +1,7 @@
-"""Settings from the surroundings, and how they meet the arguments of a call.
+"""Settings from the surroundings: `parallel_config`.
 
-Invariant: precedence is settled here and nowhere else: argument, then ``parallel_config``, then default. The
-settings live in a `ContextVar`, so they follow into threads, and never leak between them.
+Invariant: the settings live in one `ContextVar`, so they follow into threads and to workers, and never leak between
+them. How they meet the arguments of a call is the business of `jobspan.settings` alone.
 """
 
 from __future__ import annotations
@@ -11,71 +11,93 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from jobspan import registry
+from jobspan.backends.legacy.traits import is_legacy
+from jobspan.worker.carry import bring
+from jobspan.worker.context import PLACE
+
+
+def is_context(backend: Any) -> bool:
+    """Whether it is a context of `multiprocessing`, or the module itself: what starts its processes."""
+    return hasattr(backend, "Pool") and hasattr(backend, "Lock")
 
 
 class Default:
     """Marks a parameter that was not given, and knows what it then means."""
 
-    __slots__ = ("value",)
+    __slots__ = ("name", "value")
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, name: str, value: Any) -> None:
+        self.name = name
         self.value = value
 
     def __repr__(self) -> str:
         return f"default({self.value!r})"
 
+    def __reduce__(self) -> str:
+        return self.name
 
-N_JOBS = Default(None)
-BACKEND = Default(None)
-VERBOSE = Default(0)
-TEMP_FOLDER = Default(None)
-MAX_NBYTES = Default("1M")
-MMAP_MODE = Default("r")
-PREFER = Default(None)
-REQUIRE = Default(None)
+
+N_JOBS = Default("N_JOBS", None)
+BACKEND = Default("BACKEND", None)
+VERBOSE = Default("VERBOSE", 0)
+TEMP_FOLDER = Default("TEMP_FOLDER", None)
+MAX_NBYTES = Default("MAX_NBYTES", "1M")
+MMAP_MODE = Default("MMAP_MODE", "c")
+PREFER = Default("PREFER", None)
+REQUIRE = Default("REQUIRE", None)
 
 
 class Config(NamedTuple):
-    """What `parallel_config` has set; `Default` where it has not."""
+    """What `parallel_config` has set; `Default` where it has not.
+
+    `params` are the parameters for `backend`. `level` is the nesting level where `backend` and `n_jobs` were set: code
+    inside a task does not inherit those two, or widths would multiply.
+    """
 
     backend: Any = BACKEND
     n_jobs: Any = N_JOBS
+    verbose: Any = VERBOSE
+    temp_folder: Any = TEMP_FOLDER
+    max_nbytes: Any = MAX_NBYTES
+    mmap_mode: Any = MMAP_MODE
+    prefer: Any = PREFER
+    require: Any = REQUIRE
+    params: tuple[tuple[str, Any], ...] = ()
+    level: int = 0
+
+    def inherited(self, level: int) -> Config:
+        """What of it holds for code at this nesting level."""
+        if level == self.level:
+            return self
+        return self._replace(backend=BACKEND, n_jobs=N_JOBS, params=(), level=level)
 
 
 CONFIG: ContextVar[Config] = ContextVar("jobspan_config", default=Config())  # noqa: B039  a tuple
 
 
-def require_effective(given: dict[str, tuple[Any, ...]], extra: dict[str, Any]) -> None:
-    """Refuse parameters of joblib that do nothing yet, unless they have joblib's default value, or say what is done.
+def _seen(config: Config, level: int) -> Config | None:
+    """What of it code at this nesting level sees; None if that is nothing."""
+    found = config.inherited(level)
+    return None if found._replace(level=0) == Config() else found
 
-    Parameters
-    ----------
-    given : dict
-        Parameter name to (value given, values accepted...).
-    extra : dict
-        Parameters for the backend.
-    """
-    for name, (value, *accepted) in given.items():
-        meant = value.value if isinstance(value, Default) else value
-        if meant not in accepted:
-            raise NotImplementedError(f"{name}={value!r} has no effect in this version of jobspan; leave it out.")
-    for name, value in extra.items():
-        raise NotImplementedError(
-            f"{name}={value!r} is no parameter of jobspan's; parameters for backends have no effect in this version."
-        )
+
+bring("jobspan.config:CONFIG", CONFIG, _seen)
 
 
 def check_backend(backend: Any) -> None:
     """Raise at once for a backend that does not exist or is none."""
-    if backend is None or isinstance(backend, Default):
+    if backend is None or isinstance(backend, Default) or is_context(backend):
         return
     if isinstance(backend, str):
         if registry.canonical(backend) not in registry.names():
             registry.find(backend)  # raises, and lists the names there are
-    elif not (hasattr(backend, "open") and hasattr(backend, "traits")) and not hasattr(backend, "submit"):
+    elif not (hasattr(backend, "open") and hasattr(backend, "traits")) and (
+        isinstance(backend, type) or not (hasattr(backend, "submit") or is_legacy(backend))
+    ):
         raise TypeError(
             f"backend={backend!r} is no backend: give a name ({', '.join(registry.names())}), a "
-            f"concurrent.futures.Executor, or an object with the protocol of jobspan.backends.base.Backend."
+            f"concurrent.futures.Executor, a backend in joblib's shape, or an object with the protocol of "
+            f"jobspan.backends.base.Backend."
         )
 
 
@@ -85,13 +107,20 @@ class parallel_config:  # noqa: N801  joblib's name
     Parameters
     ----------
     backend : str, Executor or Backend, optional
-        ``"auto"``, ``"sequential"``, ``"threads"``, ``"loky"``, ``"web"``, or what was registered.
+        ``"auto"``, ``"sequential"``, ``"threads"``, ``"loky"``, ``"multiprocessing"``, ``"web"``,
+        or what was registered.
     n_jobs : int, optional
+        Tasks at the same time.
+    verbose, temp_folder, max_nbytes, mmap_mode, prefer, require
         As for `Parallel`.
-    verbose, temp_folder, max_nbytes, mmap_mode, prefer, require, inner_max_num_threads
-        joblib's parameters; only their default values are accepted so far.
+    inner_max_num_threads : int, optional
+        Threads that BLAS and OpenMP libraries may use inside a worker; by default its share of the CPUs.
     **backend_params
-        Parameters for the backend; none are accepted so far.
+        As for `Parallel`; they hold for the backend that is set here.
+
+    Notes
+    -----
+    Code inside tasks sees these settings too, except `backend`, its parameters, and `n_jobs`.
 
     Examples
     --------
@@ -115,29 +144,38 @@ class parallel_config:  # noqa: N801  joblib's name
         inner_max_num_threads: int | None = None,
         **backend_params: Any,
     ) -> None:
-        require_effective(
-            {
-                "verbose": (verbose, 0),
-                "temp_folder": (temp_folder, None),
-                "max_nbytes": (max_nbytes, "1M", None),
-                "mmap_mode": (mmap_mode, "r", None),
-                "prefer": (prefer, None),
-                "require": (require, None),
-                "inner_max_num_threads": (inner_max_num_threads, None),
-            },
-            backend_params,
-        )
         check_backend(backend)
         self._before = CONFIG.get()
-        self.config = Config(
-            self._before.backend if backend is BACKEND else backend,
-            self._before.n_jobs if n_jobs is N_JOBS else n_jobs,
-        )
+        level = PLACE.get().level
+        given = {
+            "backend": backend,
+            "n_jobs": n_jobs,
+            "verbose": verbose,
+            "temp_folder": temp_folder,
+            "max_nbytes": max_nbytes,
+            "mmap_mode": mmap_mode,
+            "prefer": prefer,
+            "require": require,
+        }
+        changes = {name: value for name, value in given.items() if not isinstance(value, Default)}
+        if backend_params and not isinstance(backend, str):
+            raise ValueError(
+                f"{next(iter(backend_params))!r} is a parameter for a backend that is named, as in "
+                f"parallel_config('loky', ...); an object as backend is made with its parameters already."
+            )
+        if backend_params and registry.is_registered(backend):  # made once, for the whole block
+            changes["backend"] = registry.make(backend, tuple(backend_params.items()))
+            backend_params = {}
+        if inner_max_num_threads is not None:
+            backend_params["inner_max_num_threads"] = inner_max_num_threads
+        if backend_params or "backend" in changes:
+            changes["params"] = tuple(backend_params.items())
+        self.config = self._before.inherited(level)._replace(**changes)
         CONFIG.set(self.config)
 
-    def __enter__(self) -> dict[str, Any]:
-        """The settings in force."""
-        return self.config._asdict()
+    def __enter__(self) -> Any:
+        """The settings in force, by name."""
+        return {name: value for name, value in self.config._asdict().items() if name not in ("params", "level")}
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -164,3 +202,7 @@ class parallel_backend(parallel_config):  # noqa: N801  joblib's name
         self, backend: Any, n_jobs: Any = -1, inner_max_num_threads: int | None = None, **backend_params: Any
     ) -> None:
         super().__init__(backend, n_jobs=n_jobs, inner_max_num_threads=inner_max_num_threads, **backend_params)
+
+    def __enter__(self) -> tuple[Any, Any]:
+        """The backend and the number of jobs, as they were given."""
+        return self.config.backend, self.config.n_jobs

@@ -4,6 +4,7 @@
 
     JobspanError
     ├── CannotBlock (RuntimeError)      waiting here would hang: use the awaiting form
+    ├── InitializerError (RuntimeError) what each worker is to run first failed there
     ├── RemoteError (RuntimeError)      stands for a task's exception that could not travel
     ├── UnpicklableError (TypeError)    a task or result cannot be sent, and where the culprit is
     ├── WorkerBootError (RuntimeError)  a worker never became ready
@@ -18,16 +19,19 @@ from __future__ import annotations
 
 import sys
 import warnings
+from typing import Any
 
 __all__ = [
     "CannotBlock",
     "FallbackWarning",
+    "InitializerError",
     "JobspanError",
     "RemoteError",
     "UnpicklableError",
     "WorkerBootError",
     "WorkerLost",
     "say_once",
+    "time_out",
 ]
 
 
@@ -37,6 +41,19 @@ class JobspanError(Exception):
 
 class CannotBlock(JobspanError, RuntimeError):
     """Waiting would hang this interpreter: there is no thread, JSPI or Atomics to wait with."""
+
+
+class InitializerError(JobspanError, RuntimeError):
+    """An initializer failed on a worker, which therefore runs no task; the cause is what it raised."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _initializer_error, (self.args, self.__cause__), self.__dict__
+
+
+def _initializer_error(args: tuple[Any, ...], cause: BaseException | None) -> InitializerError:
+    error = InitializerError(*args)
+    error.__cause__ = cause
+    return error
 
 
 class RemoteError(JobspanError, RuntimeError):
@@ -57,6 +74,16 @@ class WorkerLost(JobspanError, RuntimeError):
 
 class FallbackWarning(UserWarning):
     """Something else than what was asked for runs; says once what was chosen and why."""
+
+
+def time_out(message: str) -> TimeoutError:
+    """The `TimeoutError` that both ``except TimeoutError`` and joblib's ``multiprocessing.TimeoutError`` catch."""
+    loaded = sys.modules.get("multiprocessing.context")
+    if loaded is None:  # then nobody can have named it
+        return TimeoutError(message)
+    both = type("TimeoutError", (TimeoutError, loaded.TimeoutError), {"__reduce__": lambda self: (time_out, self.args)})
+    error: TimeoutError = both(message)
+    return error
 
 
 _said: set[str] = set()

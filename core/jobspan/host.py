@@ -9,6 +9,17 @@ import os
 import sys
 from functools import cache
 
+THREAD_LIMITS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+"""Variables where numerical libraries look for how many threads they may use."""
+
 
 @cache
 def in_pyodide() -> bool:
@@ -66,7 +77,9 @@ def has_threads() -> bool:
 
 @cache
 def has_processes() -> bool:
-    """Whether this Python was built with what worker processes need."""
+    """Whether this Python was built with what worker processes need, and ``JOBSPAN_MULTIPROCESSING=0`` was not said."""
+    if _from_environment("JOBSPAN_MULTIPROCESSING", "JOBLIB_MULTIPROCESSING") == 0:
+        return False
     try:
         import _multiprocessing  # noqa: F401  only its presence matters
     except ImportError:
@@ -81,14 +94,27 @@ def is_gil_enabled() -> bool:
 
 
 def cpu_count() -> int:
-    """CPUs that this process may use: the least of what the machine has, affinity and cgroups allow.
+    """CPUs that this process may use: the least of what the machine has, affinity, cgroups and the user allow.
 
-    In Pyodide, what the browser or node says (``navigator.hardwareConcurrency``).
+    The user says so by ``JOBSPAN_CPU_COUNT`` or ``LOKY_MAX_CPU_COUNT``. In Pyodide, what the browser or node says
+    (``navigator.hardwareConcurrency``).
     """
     if in_pyodide():
         return _javascript_cpus()
     limits = [os.cpu_count() or 1, *_affinity(), *cgroup_v2_cpus(), *cgroup_v1_cpus()]
-    return max(1, min(limits))
+    said = _from_environment("JOBSPAN_CPU_COUNT", "LOKY_MAX_CPU_COUNT")
+    return max(1, min(limits if said is None else [*limits, said]))
+
+
+def _from_environment(*names: str) -> int | None:
+    """The whole number that the first of these variables that is set holds."""
+    for name in names:
+        if text := os.environ.get(name, "").strip():
+            try:
+                return int(text)
+            except ValueError:
+                raise ValueError(f"{name}={text!r} in the environment is not a whole number.") from None
+    return None
 
 
 def _javascript_cpus() -> int:

@@ -17,10 +17,32 @@ Ticket: TypeAlias = int
 
 
 class Batch(NamedTuple):
-    """Tasks of neighbouring indices that travel together; ``first`` is the index of the first of them."""
+    """Tasks of neighbouring indices that travel together.
+
+    Attributes
+    ----------
+    first : int
+        Index of the first of them.
+    tasks : sequence of tasks
+        The tasks.
+    epoch : int
+        Between two batches of the same epoch, no code of the input ran that could have changed an argument.
+    """
 
     first: int
     tasks: Sequence[Task]
+    epoch: int = 0
+
+
+class Warned(NamedTuple):
+    """A warning that tasks raised on a worker, and how often."""
+
+    category: type[Warning]
+    text: str
+    filename: str
+    lineno: int
+    times: int
+    module: str = ""
 
 
 class Started(NamedTuple):
@@ -53,6 +75,8 @@ class Completion(NamedTuple):
     """Size of the values, in bytes, as far as it was measured; 0 where nobody asked."""
     spans: Sequence[tuple[float, float]] = ()
     """Start and end of each task on the worker, in seconds since the epoch, when asked for."""
+    warned: Sequence[Warned] = ()
+    """Warnings that the tasks raised where the caller's interpreter could not see them."""
 
 
 Fact: TypeAlias = Started | Completion
@@ -78,3 +102,42 @@ class Event(NamedTuple):
     worker: str
     start: float
     end: float
+
+
+class Transfer(NamedTuple):
+    """How large parts of tasks and results travel to workers that share no memory with the caller.
+
+    Attributes
+    ----------
+    max_nbytes : int or None
+        Buffers of this many bytes and more go through memory-mapped files where a backend can do that; None: never.
+    mmap_mode : {"c", "r", "r+", "w+"} or None
+        How a worker maps them: privately writable, read-only, or shared. None: never mapped.
+    temp_folder : str or None
+        Where those files lie; None for the best place there is.
+    """
+
+    max_nbytes: int | None = 1 << 20
+    mmap_mode: str | None = "c"
+    temp_folder: str | None = None
+
+
+class Staff(NamedTuple):
+    """What the user wants of the workers themselves; each backend says in its traits which of it it honours.
+
+    Attributes
+    ----------
+    idle_worker_timeout : float or None
+        Unused workers end after this many seconds.
+    max_tasks_per_worker : int or None
+        A worker is replaced after about so many tasks.
+    max_worker_rss : int or None
+        A worker whose resident memory exceeds so many bytes is replaced.
+    inner_max_num_threads : int or None
+        Threads that BLAS and OpenMP libraries may use in a worker.
+    """
+
+    idle_worker_timeout: float | None = None
+    max_tasks_per_worker: int | None = None
+    max_worker_rss: int | None = None
+    inner_max_num_threads: int | None = None

@@ -6,20 +6,39 @@ at once, also from within its own generator.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, Callable, Iterable
-from typing import Any
+from typing import Any, Self
 
-from jobspan import config, host, registry, settle, units
+from jobspan import config, host, registry, settings, settle
+from jobspan.available import cpu_count, effective_n_jobs, register_parallel_backend, workers_of
+from jobspan.config import parallel_backend, parallel_config
 from jobspan.drive import run as drivers
+from jobspan.drive.echo import WarningEcho
 from jobspan.drive.flow import Run, begin
-from jobspan.drive.listener import OnEvent
+from jobspan.drive.listener import EventListener, Listener, OnEvent
+from jobspan.drive.narrator import Narrator, length_of
 from jobspan.drive.straight import run_straight
+from jobspan.logger import Logger
 from jobspan.model import Task
-from jobspan.settle import Settings
+from jobspan.settings import Settings
+from jobspan.worker.context import PLACE
 
-_RETURN_AS = ("list", "generator", "generator_unordered")
-_PRE_DISPATCH = "2 * n_jobs"
+__all__ = [
+    "Parallel",
+    "TimeoutError",
+    "cpu_count",
+    "delayed",
+    "effective_n_jobs",
+    "parallel_backend",
+    "parallel_config",
+    "register_parallel_backend",
+]
+
+TimeoutError = TimeoutError  # noqa: A001, PLW0127  where joblib's scripts import it from
+
 _MAX_REMEMBERED = 256
+_LOUD = 50  # from this verbosity on, messages go to stdout
 
 _remembered: dict[Any, Settings] = {}
 
@@ -46,10 +65,16 @@ def delayed(function: Callable[..., Any]) -> Callable[..., Task]:
     def delayed_function(*args: Any, **kwargs: Any) -> Task:
         return function, args, kwargs
 
+    try:  # what functools.wraps does, at a fifth of its cost
+        delayed_function.__name__ = function.__name__
+        delayed_function.__doc__ = function.__doc__
+    except AttributeError:  # a partial, or another object that is called
+        pass
+    delayed_function.__wrapped__ = function  # type: ignore[attr-defined]
     return delayed_function
 
 
-class Parallel:
+class Parallel(Logger):
     """Runs tasks on whatever this interpreter has: web workers, threads, processes, an executor.
 
     Parameters
@@ -65,30 +90,50 @@ class Parallel:
         Generators hand out each result when it is there, in the order of the input or as tasks finish. Work begins
         at the call; results that wait for the consumer are bounded to 8 MB (the sequential backend runs a task
         only when its result is asked for).
-    verbose, timeout, temp_folder, max_nbytes, mmap_mode, prefer, require
-        joblib's parameters; only their default values are accepted so far.
+    verbose : int
+        0 says nothing; 1 to 10 tell more and more often how far the run is, above 10 at every batch. On stderr, from
+        50 on stdout.
+    timeout : float, optional
+        Seconds after which a task that is not done fails the call with a `TimeoutError`; tasks are then sent one by
+        one. Without effect where tasks run in the caller's thread.
     pre_dispatch : int or str
         Most tasks taken from the input and not yet handed out: a number, ``"all"``, or ``"3 * n_jobs"``. The default
         bounds the batches in flight instead.
     batch_size : int or "auto"
         Tasks sent at a time; ``"auto"`` goes by how long they take. A worker comes back with what is finished after
         50 ms at the latest, or at the end of the task it is on; the rest of its tasks are sent again.
+    temp_folder : str, optional
+        Where memory-mapped files lie; by default in memory (``/dev/shm``) where there is room.
+    max_nbytes : int, str or None
+        Arrays and other buffers of this size and more travel to processes by memory-mapped files; ``"1M"`` by default,
+        None for never.
+    mmap_mode : {"c", "r", "r+", "w+", None}
+        How workers map them: ``"c"``, the default, lets a task write into its own private pages; ``"r"`` is read-only.
+    prefer : {"threads", "processes", None}
+        Which kind to choose where no backend is named.
+    require : {"sharedmem", None}
+        Only a backend whose tasks see the caller's objects themselves.
     on_event : callable, optional
         Called with an `Event` when a task has started, is done, failed or was lost; in the thread that drives
         the run (a thread of jobspan's own for generators). What it raises ends the run.
     **backend_kwargs
-        Parameters for the backend; none are accepted so far.
+        ``initializer`` and ``initargs``: what each worker calls before its first task (without workers, the caller's
+        thread at each call). For processes: ``inner_max_num_threads``, ``idle_worker_timeout`` (seconds),
+        ``max_tasks_per_worker``, ``max_worker_rss`` (bytes, or text like ``"2G"``). For a registered backend, what
+        its factory takes.
 
     Raises
     ------
     ValueError
         For ``n_jobs=0`` and for names and numbers that mean nothing.
-    NotImplementedError
-        For a parameter of joblib that has no effect yet.
+    TypeError
+        For a parameter that nothing takes.
 
     Notes
     -----
     The exception of a task is raised as itself, with a note of the task's index, arguments and worker.
+
+    In a ``with`` block the object has workers of its own, which all its calls use and which end with the block.
 
     Examples
     --------
@@ -104,7 +149,7 @@ class Parallel:
         return_as: str = "list",
         verbose: Any = config.VERBOSE,
         timeout: Any = None,
-        pre_dispatch: Any = _PRE_DISPATCH,
+        pre_dispatch: Any = settings.PRE_DISPATCH,
         batch_size: Any = "auto",
         temp_folder: Any = config.TEMP_FOLDER,
         max_nbytes: Any = config.MAX_NBYTES,
@@ -115,50 +160,112 @@ class Parallel:
         on_event: OnEvent | None = None,
         **backend_kwargs: Any,
     ) -> None:
-        surroundings = config.CONFIG.get()
+        level = PLACE.get().level
+        surroundings = config.CONFIG.get().inherited(level)
         key = (
             *(n_jobs, backend, return_as, verbose, timeout, pre_dispatch, batch_size),
             *(temp_folder, max_nbytes, mmap_mode, prefer, require, surroundings, registry.default_name()),
         )
         try:
-            settings = _remembered.get(key) if not backend_kwargs else None
-        except TypeError:  # a backend that cannot be hashed
-            settings = None
-        if settings is None:
-            config.require_effective(
-                {
-                    "verbose": (verbose, 0),
-                    "timeout": (timeout, None),
-                    "temp_folder": (temp_folder, None),
-                    "max_nbytes": (max_nbytes, "1M", None),
-                    "mmap_mode": (mmap_mode, "r", None),
-                    "prefer": (prefer, None),
-                    "require": (require, None),
-                },
-                backend_kwargs,
+            found = _remembered.get(key) if not backend_kwargs else None
+        except TypeError:  # a backend or parameter that cannot be hashed
+            found = None
+        if found is None:
+            found = settings.check(
+                n_jobs=n_jobs,
+                backend=backend,
+                return_as=return_as,
+                verbose=verbose,
+                timeout=timeout,
+                pre_dispatch=pre_dispatch,
+                batch_size=batch_size,
+                temp_folder=temp_folder,
+                max_nbytes=max_nbytes,
+                mmap_mode=mmap_mode,
+                prefer=prefer,
+                require=require,
+                params=backend_kwargs,
+                surroundings=surroundings,
             )
-            settings = _check(n_jobs, backend, return_as, pre_dispatch, batch_size, surroundings)
-            if isinstance(settings.backend, str) and len(_remembered) < _MAX_REMEMBERED:
-                _remembered[key] = settings
+            is_common = isinstance(found.backend, str) and not backend_kwargs and not surroundings.params
+            if is_common and len(_remembered) < _MAX_REMEMBERED:
+                _remembered[key] = found
         if on_event is not None and not callable(on_event):
             raise TypeError(f"on_event={on_event!r} cannot be called; give a function that takes an Event.")
-        self._settings = settings
+        self._settings: Settings = found
         self._on_event = on_event
-        self._straight = settings.is_plain and on_event is None
+        self._straight = found.is_plain and on_event is None
+        self._own: Any = None  # the backend of a with block
+        self._narrator: Narrator | None = None
+        self.n_tasks: int | None = None
+        self.n_dispatched_tasks = self.n_completed_tasks = 0
 
     def __repr__(self) -> str:
-        settings = self._settings
-        return f"Parallel(n_jobs={settings.n_jobs}, backend={settings.backend!r}, return_as={settings.return_as!r})"
+        return f"{type(self).__name__}(n_jobs={self.n_jobs})"
 
     @property
     def n_jobs(self) -> int | None:
-        """The number asked for, by argument or configuration."""
-        return self._settings.n_jobs
+        """The number asked for, by argument or configuration; None for all workers of a given executor."""
+        found = self._settings
+        return 1 if found.n_jobs is None and isinstance(found.backend, str) else found.n_jobs
+
+    @property
+    def verbose(self) -> int:
+        """How much is printed."""
+        return self._settings.verbose
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that a task may take."""
+        return self._settings.timeout_s
+
+    @property
+    def batch_size(self) -> int | str:
+        """Tasks sent at a time."""
+        return self._settings.batch_size or "auto"
+
+    @property
+    def pre_dispatch(self) -> int | str:
+        """Most tasks taken from the input and not yet handed out."""
+        return self._settings.pre_dispatch or settings.PRE_DISPATCH
 
     @property
     def return_as(self) -> str:
         """How results are handed out."""
         return self._settings.return_as
+
+    def __enter__(self) -> Self:
+        """Give the object workers of its own, for all its calls."""
+        fresh = getattr(settle.find_backend(self._settings), "fresh", None)
+        if fresh is not None:
+            self._own = fresh()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        own, self._own = self._own, None
+        if own is not None:
+            own.shutdown()
+
+    def print_progress(self) -> None:
+        """Called after each batch, in the thread that drives the run; for subclasses that show progress of their own.
+
+        `n_completed_tasks` and `n_dispatched_tasks` say how far the latest call is, `n_tasks` how long its input, if
+        it tells.
+        """
+        if self._narrator is not None:
+            self._narrator.tell()
+
+    def _is_watched(self) -> bool:
+        """Whether `print_progress` is somebody else's: a subclass's, or put in its place."""
+        return type(self).print_progress is not _PRINT_PROGRESS or "print_progress" in vars(self)
+
+    def _print(self, message: str) -> None:
+        if self.verbose:
+            stream = sys.stderr if self.verbose < _LOUD else sys.stdout
+            stream.write(f"[{self}]: {message}\n")
+
+    def _effective_n_jobs(self) -> int:
+        return workers_of(self._settings)  # joblib has no public name for this, and many scripts call it
 
     def __call__(self, iterable: Iterable[Task]) -> Any:
         """Run the tasks.
@@ -173,13 +280,17 @@ class Parallel:
         list or generator
             The results, as `return_as` says.
         """
-        if self._straight:
-            return run_straight(iterable)
+        if self._straight and not self._is_watched():
+            results = run_straight(iterable)
+            self.n_dispatched_tasks = self.n_completed_tasks = len(results)
+            return results
         as_list = self._settings.return_as == "list"
         plan = settle.settle(self._settings, streams=not as_list, blocks=True, watch=self._on_event is not None)
         run = self._begin(plan, iterable)
         if as_list:
-            return drivers.run_list(run)
+            results = drivers.run_list(run)
+            self.n_dispatched_tasks = self.n_completed_tasks = len(results)
+            return results
         if not plan.backend.traits.inline and host.has_threads():
             from jobspan.drive.background import iterate_in_background  # imports threading
 
@@ -221,78 +332,42 @@ class Parallel:
 
     def _begin(self, plan: settle.Plan, iterable: Iterable[Task]) -> Run:
         backend, request, policy = plan
+        self.n_tasks = length_of(iterable)
+        if self._own is not None and type(self._own) is type(backend):
+            backend = self._own
         session = backend.open(request)
-        return begin(
-            policy,
-            session,
-            iterable,
-            on_event=self._on_event,
-            reports_start=backend.traits.reports_start,
-        )
+        listeners: list[Listener] = []
+        if backend.traits.memory == "copied":
+            listeners.append(WarningEcho())
+        if self._on_event is not None:
+            listeners.append(EventListener(self._on_event, backend.traits.reports_start))
+        if self._settings.verbose or self._is_watched():
+            if not backend.traits.inline:
+                self._print(f"Using backend {_name_of(backend)} with {session.width} concurrent workers.")
+            self._narrator = Narrator(self._settings.verbose, self.n_tasks, self._print, self._progressed)
+            listeners.append(self._narrator)
+        return begin(policy, session, iterable, listeners)
+
+    def _progressed(self, dispatched: int, done: int) -> None:
+        self.n_dispatched_tasks, self.n_completed_tasks = dispatched, done
+        self.print_progress()
 
 
-def _check(
-    n_jobs: Any, backend: Any, return_as: str, pre_dispatch: Any, batch_size: Any, surroundings: config.Config
-) -> Settings:
-    if return_as not in _RETURN_AS:
-        raise ValueError(f"return_as={return_as!r} is none of {', '.join(map(repr, _RETURN_AS))}.")
-    config.check_backend(backend)
-    chosen = settle.value_of(backend, surroundings.backend)
-    window = None if pre_dispatch in (_PRE_DISPATCH, "2*n_jobs") else pre_dispatch
-    if window is not None:
-        units.parse_window(window, 1)
-    return Settings(
-        units.parse_n_jobs(settle.value_of(n_jobs, surroundings.n_jobs)),
-        registry.default_name() if chosen is None else chosen,
-        return_as,
-        window,
-        units.parse_batch_size(batch_size),
-    )
+def _name_of(backend: Any) -> str:
+    return type(getattr(backend, "instance", backend)).__name__  # of one in joblib's shape, the user's own class
 
 
-def effective_n_jobs(n_jobs: int | None = -1) -> int:
-    """How many tasks a `Parallel` with this `n_jobs` would run at the same time, here and now.
+_PRINT_PROGRESS = Parallel.print_progress
 
-    Examples
-    --------
-    >>> effective_n_jobs(1)
-    1
-    """
-    settings = _check(n_jobs, None, "list", None, "auto", config.CONFIG.get())
-    backend = settle.find_backend(settings.backend, settings.n_jobs)
-    return settle.workers_wanted(backend, settings.n_jobs) or backend.cpu_count()
+_ELSEWHERE = {"ParallelBackendBase": "jobspan", "AutoBatchingMixin": "jobspan"}
 
 
-def cpu_count(only_physical_cores: bool = False) -> int:
-    """The CPUs that this process may use, by affinity, cgroup limits, or what the browser says.
+def __getattr__(name: str) -> Any:
+    if name in _ELSEWHERE:
+        from importlib import import_module
 
-    Parameters
-    ----------
-    only_physical_cores : bool
-        Count hyper-threads of one core once, as loky finds out.
-
-    Examples
-    --------
-    >>> cpu_count() >= 1
-    True
-    """
-    if only_physical_cores and not host.in_pyodide():
-        import loky
-
-        return min(host.cpu_count(), int(loky.cpu_count(only_physical_cores=True)))
-    return host.cpu_count()
-
-
-def register_parallel_backend(name: str, factory: Callable[..., Any], make_default: bool = False) -> None:
-    """Make a backend available by name.
-
-    Parameters
-    ----------
-    name : str
-        What ``backend=`` will say.
-    factory : callable
-        Called without arguments when the backend is first used; returns a `jobspan.backends.base.Backend`.
-    make_default : bool
-        Use it wherever no backend is named.
-    """
-    registry.register(name, factory, make_default=make_default)
+        return getattr(import_module(_ELSEWHERE[name]), name)
+    hint = ""
+    if name == "BatchCompletionCallBack":
+        hint = "; to show progress give Parallel(on_event=...), or override print_progress in a subclass"
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")

@@ -16,9 +16,10 @@ _BUILT_IN = {
     "sequential": "jobspan.backends.sequential:SequentialBackend",
     "threads": "jobspan.backends.threads:ThreadsBackend",
     "loky": "jobspan.backends.loky:LokyBackend",
+    "multiprocessing": "jobspan.backends.multiprocessing:MultiprocessingBackend",
     "web": "jobspan.backends.web:WebBackend",
 }
-_IDLE_ALONE = frozenset({"auto", "sequential", "threads", "loky"})
+_IDLE_ALONE = frozenset({"auto", "sequential", "threads", "loky", "multiprocessing"})
 _ALIASES = {"threading": "threads", "processes": "loky"}
 
 _registered: dict[str, Factory] = {}
@@ -26,7 +27,7 @@ _default: list[str] = ["auto"]
 
 
 def register(name: str, factory: Factory, *, make_default: bool = False) -> None:
-    """Make `factory` available under `name`; it is called without arguments when the backend is first used."""
+    """Make `factory` available under `name`; called when the backend is first used."""
     _registered[name] = factory
     _instances.pop(name, None)
     if make_default:
@@ -49,6 +50,11 @@ def is_idle_alone(name: str) -> bool:
     return name in _IDLE_ALONE and name not in _registered
 
 
+def is_registered(name: str) -> bool:
+    """Whether the name was given by `register`; its parameters are its factory's business."""
+    return name in _registered
+
+
 def names() -> list[str]:
     """All names that `find` knows."""
     return sorted({"auto", *_BUILT_IN, *_ALIASES, *_registered})
@@ -57,8 +63,8 @@ def names() -> list[str]:
 _instances: dict[str, Any] = {}
 
 
-def find(name: str) -> Any:
-    """The backend of this name, made once.
+def find(name: str, params: tuple[tuple[str, Any], ...] = ()) -> Any:
+    """The backend of this name, made once; with parameters for a registered factory, made anew.
 
     Raises
     ------
@@ -66,12 +72,23 @@ def find(name: str) -> Any:
         For a name that is not known.
     """
     name = canonical(name)
+    if params:
+        return make(name, params)
     if name not in _instances:
         if name in _registered:
-            _instances[name] = _registered[name]()
+            found = make(name)
         elif name in _BUILT_IN:
             module, _, attribute = _BUILT_IN[name].partition(":")
-            _instances[name] = getattr(import_module(module), attribute)()
+            found = getattr(import_module(module), attribute)()
         else:
-            raise ValueError(f"no backend is called {name!r}; there are {', '.join(names())}, or give an Executor.")
+            raise ValueError(
+                f"no backend is called {name!r}; there are {', '.join(names())}, or give an Executor, as "
+                f"client.get_executor() of Dask."
+            )
+        _instances.setdefault(name, found)  # another thread may have been faster
     return _instances[name]
+
+
+def make(name: str, params: tuple[tuple[str, Any], ...] = ()) -> Any:
+    """Another instance of what was registered."""
+    return _registered[name](**dict(params))

@@ -1,4 +1,4 @@
-"""Arguments and surroundings become a backend, a request to it, and a policy.
+"""Checked settings become a backend, a request to it, and a policy.
 
 Invariant: everything about a call is decided here, before work starts; a fallback is a plain choice, said once.
 """
@@ -6,36 +6,21 @@ Invariant: everything about a call is decided here, before work starts; a fallba
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jobspan import host, registry, units
 from jobspan.backends.base import Backend, OpenRequest
-from jobspan.config import Default
+from jobspan.backends.legacy.traits import is_legacy
+from jobspan.config import is_context
 from jobspan.errors import say_once
+from jobspan.model import Staff
 from jobspan.schedule.policy import BUDGET_S, HELD_BYTES, Policy
-from jobspan.worker.context import EXECUTORS, LEVEL
+from jobspan.settings import PRE_DISPATCH, Settings
+from jobspan.worker import frame
+from jobspan.worker.context import EXECUTORS, PLACE
 
 _SEQUENTIAL = "sequential"
-
-
-class Settings(NamedTuple):
-    """The arguments of a `Parallel`, checked, with the surroundings mixed in."""
-
-    n_jobs: int | None
-    backend: Any
-    return_as: str
-    pre_dispatch: Any
-    batch_size: int | None
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether this is one task after the other into a list, whatever the machine."""
-        return self.return_as == "list" and (self.backend == _SEQUENTIAL or self.is_alone)
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether one task runs at a time, and a worker for it would be of no use."""
-        return self.n_jobs in (None, 1) and isinstance(self.backend, str) and registry.is_idle_alone(self.backend)
 
 
 class Plan(NamedTuple):
@@ -58,7 +43,7 @@ def settle(settings: Settings, *, streams: bool, blocks: bool, watch: bool) -> P
     watch : bool
         Somebody listens to events.
     """
-    backend = find_backend(_SEQUENTIAL if settings.is_alone else settings.backend, settings.n_jobs)
+    backend = find_backend(settings)
     n_jobs = workers_wanted(backend, settings.n_jobs)
     if n_jobs == 1 and not backend.traits.lone_worker:
         backend = registry.find(_SEQUENTIAL)
@@ -79,15 +64,47 @@ def settle(settings: Settings, *, streams: bool, blocks: bool, watch: bool) -> P
         held_bytes=HELD_BYTES if streams else None,
         round_trip_s=traits.round_trip_s,
         inline=traits.inline,
+        timeout_s=_time_limit(settings.timeout_s, backend),
     )
-    return Plan(backend, OpenRequest(n_jobs, watch, streams, BUDGET_S), policy)
+    staff = _honoured(settings.staff, backend)
+    request = OpenRequest(
+        n_jobs,
+        watch,
+        streams,
+        BUDGET_S,
+        frame.capture(
+            inline=traits.inline,
+            copied=traits.memory == "copied",
+            threads=staff.inner_max_num_threads,
+            initializer=settings.initializer,
+        ),
+        settings.transfer,
+        staff,
+    )
+    return Plan(backend, request, policy)
 
 
-def find_backend(wanted: Any, n_jobs: int | None) -> Backend:
+def find_backend(settings: Settings) -> Backend:
     """The backend meant by a name, an executor or a backend."""
+    wanted, n_jobs = settings.backend, settings.n_jobs
     if isinstance(wanted, str):
-        found: Backend = registry.find(choose(n_jobs) if wanted == "auto" else _available(wanted, n_jobs))
-        return found
+        if settings.is_alone:
+            name = _SEQUENTIAL
+        elif wanted == "auto":
+            name = choose(n_jobs, settings.hint)
+        else:
+            name = _available(wanted, n_jobs)
+        found = registry.find(name, settings.params)
+        if registry.is_registered(name) and is_legacy(found):
+            return _legacy(found, settings, lambda: registry.make(name, settings.params))
+        backend: Backend = found
+        return backend
+    if is_context(wanted):
+        from jobspan.backends.multiprocessing import of_context
+
+        return of_context(wanted)
+    if is_legacy(wanted):
+        return _legacy(wanted, settings)
     if hasattr(wanted, "submit") and not hasattr(wanted, "traits"):
         if id(wanted) in EXECUTORS.get():
             say_once(
@@ -99,8 +116,26 @@ def find_backend(wanted: Any, n_jobs: int | None) -> Backend:
         from jobspan.backends.executors import ExecutorBackend  # imports concurrent.futures
 
         return ExecutorBackend(wanted)
-    backend: Backend = wanted
-    return backend
+    given: Backend = wanted
+    return given
+
+
+def _legacy(instance: Any, settings: Settings, another: Callable[[], Any] | None = None) -> Backend:
+    """A backend in joblib's shape; parameters of one that is named went to its factory."""
+    from jobspan.backends.legacy.backend import LegacyBackend
+    from jobspan.backends.legacy.parallel import LegacyOptions
+
+    options = LegacyOptions(
+        verbose=settings.verbose,
+        timeout=settings.timeout_s,
+        return_as=settings.return_as,
+        pre_dispatch=settings.pre_dispatch or PRE_DISPATCH,
+        batch_size=settings.batch_size or "auto",
+        prefer=settings.hint if settings.hint in ("threads", "processes") else None,
+        require=settings.hint if settings.hint == "sharedmem" else None,
+        params={} if another else dict(settings.params),
+    )
+    return LegacyBackend(instance, options=options, another=another)
 
 
 def _available(name: str, n_jobs: int | None) -> str:
@@ -108,7 +143,7 @@ def _available(name: str, n_jobs: int | None) -> str:
     match registry.canonical(name):
         case "threads" if not host.has_threads():
             substitute, missing = _SEQUENTIAL, "threads"  # tasks still see the caller's memory
-        case "loky" if not host.has_processes():
+        case "loky" | "multiprocessing" if not host.has_processes():
             substitute, missing = choose(n_jobs), "processes"
         case _:
             return name
@@ -119,30 +154,55 @@ def _available(name: str, n_jobs: int | None) -> str:
     return substitute
 
 
-def choose(n_jobs: int | None) -> str:
-    """What ``"auto"`` means here and now."""
-    if n_jobs in (None, 1) or LEVEL.get() > 0:  # inside a task, the CPUs are taken already
+def choose(n_jobs: int | None, hint: str | None = None) -> str:
+    """What ``"auto"`` means here and now.
+
+    Parameters
+    ----------
+    hint : {None, "threads", "processes", "sharedmem"}
+        What the caller prefers, or in the last case needs.
+    """
+    level = PLACE.get().level
+    if n_jobs in (None, 1) or level > 1:  # one level of tasks inside tasks is enough for any machine
         return _SEQUENTIAL
+    threads = "threads" if host.has_threads() else _SEQUENTIAL
+    if hint == "sharedmem" or (hint == "threads" and host.has_threads()):
+        return threads
+    if level > 0 and hint != "processes":  # inside a task: what costs least to start
+        return threads
     if host.in_pyodide() and host.has_web_workers():
         return "web"
-    if not host.is_gil_enabled():
-        return "threads"
-    if host.has_processes():
-        return "loky"
-    return "threads" if host.has_threads() else _SEQUENTIAL
+    if not host.is_gil_enabled() and hint != "processes":
+        return threads
+    return "loky" if host.has_processes() else threads
 
 
 def workers_wanted(backend: Backend, n_jobs: int | None) -> int | None:
-    """The number of workers; None for as many as the backend has, which only a given backend may mean."""
+    """The number of workers; None for as many as the backend has, which only a given backend may mean.
+
+    Inside a task, -1 means its share of the CPUs.
+    """
     if backend.traits.inline:
         return 1
     if n_jobs is None:
         return None if backend.traits.lone_worker else 1
-    return n_jobs if n_jobs > 0 else units.resolve_n_jobs(n_jobs, backend.cpu_count())
+    return n_jobs if n_jobs > 0 else units.resolve_n_jobs(n_jobs, max(1, backend.cpu_count() // PLACE.get().width))
 
 
-def value_of(given: Any, configured: Any) -> Any:
-    """The argument, or where it was left out what the surroundings say, or the default."""
-    if not isinstance(given, Default) and given is not None:
-        return given
-    return configured.value if isinstance(configured, Default) else configured
+def _time_limit(timeout_s: float | None, backend: Backend) -> float | None:
+    if timeout_s is not None and backend.traits.inline:
+        say_once("timeout has no effect where tasks run in the caller's own thread, one after the other.")
+        return None
+    return timeout_s
+
+
+def _honoured(staff: Staff, backend: Backend) -> Staff:
+    """What this backend does of it; what it cannot do is said once, since the same code must run anywhere."""
+    traits = backend.traits
+    unheard = [name for name, value in zip(Staff._fields, staff, strict=True) if value and name not in traits.staffs]
+    if unheard and not traits.inline:
+        say_once(
+            f"{', '.join(unheard)} has no effect on {type(backend).__name__}, whose workers are not processes of "
+            f"jobspan's own. Leave it out, or use backend='loky'."
+        )
+    return staff._replace(**dict.fromkeys(unheard)) if unheard else staff

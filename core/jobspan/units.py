@@ -5,6 +5,7 @@ Invariant: every function returns a plain number or raises a `ValueError` that n
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any
 
 
@@ -35,33 +36,123 @@ def resolve_n_jobs(number: int, cpus: int) -> int:
 
 
 def parse_window(text: Any, n_jobs: int) -> int | None:
-    """Tasks meant by a ``pre_dispatch``: a number, ``"all"`` (None) or a multiple of ``n_jobs``.
+    """Tasks meant by a ``pre_dispatch``: a number, ``"all"`` (None), or sums and products of numbers and ``n_jobs``.
 
-    >>> parse_window("2*n_jobs", 4), parse_window(10, 4), parse_window("all", 4), parse_window("1.5 * n_jobs", 4)
-    (8, 10, None, 6)
+    >>> parse_window("2*n_jobs", 4), parse_window(10, 4), parse_window("all", 4), parse_window("1.5 * n_jobs + 1", 4)
+    (8, 10, None, 7)
     """
     if text == "all":
         return None
     try:
-        if isinstance(text, str):
-            factor, star, unit = text.partition("*")
-            if unit.strip() == "n_jobs" or (not star and factor.strip() == "n_jobs"):
-                window = int(float(factor if star else 1) * n_jobs)
-            else:
-                window = int(text)
-        else:
-            window = int(text)
-    except (TypeError, ValueError, OverflowError):
+        window = int(_Sum(text, n_jobs).value if isinstance(text, str) else text)
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError):
         window = 0
+    if window < 1 and isinstance(text, str) and "n_jobs" in text and n_jobs < _MANY:
+        return min(1, parse_window(text, _MANY) or 1)  # "n_jobs // 4" on a small machine
     if window < 1:
-        raise ValueError(f"pre_dispatch={text!r} is not a positive number, 'all' or a multiple like '2*n_jobs'.")
+        raise ValueError(
+            f"pre_dispatch={text!r} is not a positive number, 'all', or a sum of products like '2*n_jobs' or "
+            f"'3 * n_jobs + 1'."
+        )
     return window
+
+
+_MANY = 1000
+
+
+class _Sum:
+    """Reads ``term (+|- term)*``, a term being ``factor (*|/|// factor)*``, a factor a number, a name or ``(sum)``."""
+
+    def __init__(self, text: str, n_jobs: int) -> None:
+        for sign in ("//", "*", "/", "+", "-", "(", ")"):
+            text = text.replace(sign, f" {sign} ")
+        self._words = text.replace("/  /", "//").split()
+        self._n_jobs = n_jobs
+        self.value = self._sum()
+        if self._words:
+            raise ValueError(self._words[0])
+
+    def _sum(self) -> float:
+        value = self._product()
+        while self._words[:1] in (["+"], ["-"]):
+            value += self._product() if self._words.pop(0) == "+" else -self._product()
+        return value
+
+    def _product(self) -> float:
+        value = self._factor()
+        while self._words[:1] in (["*"], ["/"], ["//"]):
+            match self._words.pop(0):
+                case "*":
+                    value *= self._factor()
+                case "/":
+                    value /= self._factor()
+                case _:
+                    value //= self._factor()
+        return value
+
+    def _factor(self) -> float:
+        match self._words.pop(0) if self._words else "":
+            case "n_jobs":
+                return self._n_jobs
+            case "(":
+                value = self._sum()
+                if not self._words or self._words.pop(0) != ")":
+                    raise ValueError("a bracket is not closed")
+                return value
+            case word:
+                return float(word)
 
 
 def parse_batch_size(value: Any) -> int | None:
     """Tasks per batch: a positive whole number, or ``"auto"`` (None)."""
     if value == "auto":
         return None
-    if isinstance(value, int) and value > 0:
-        return value
+    try:
+        size = index(value)
+    except TypeError:
+        size = 0
+    if size > 0:
+        return size
     raise ValueError(f"batch_size={value!r} is not 'auto' or a positive whole number.")
+
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def parse_nbytes(value: Any, setting: str) -> int | None:
+    """Bytes meant by a number or by text like ``"1M"``, in powers of 1024 as joblib reads them; None stays None.
+
+    >>> parse_nbytes("1.5K", "max_nbytes"), parse_nbytes("2 GB", "max_nbytes"), parse_nbytes(10, "max_nbytes")
+    (1536, 2147483648, 10)
+    """
+    if value is None:
+        return None
+    try:
+        if isinstance(value, str):
+            text = value.strip().upper()
+            text = text.removesuffix("IB") if text.endswith("IB") else text.removesuffix("B")
+            unit = text[-1:] if text[-1:] in _UNITS else ""
+            nbytes = int(float(text.removesuffix(unit)) * _UNITS[unit])
+        else:
+            nbytes = int(value)
+    except (TypeError, ValueError, OverflowError):
+        nbytes = -1
+    if nbytes < 0:
+        raise ValueError(f"{setting}={value!r} is not a number of bytes; give a number, text like '10M', or None.")
+    return nbytes
+
+
+def parse_seconds(value: Any, setting: str) -> float | None:
+    """A positive number of seconds, or None."""
+    if value is None:
+        return None
+    if isinstance(value, int | float) and value > 0:
+        return float(value)
+    raise ValueError(f"{setting}={value!r} is not a positive number of seconds, or None.")
+
+
+def parse_count(value: Any, setting: str) -> int | None:
+    """A positive whole number, or None."""
+    if value is None or (isinstance(value, int) and value > 0):
+        return value
+    raise ValueError(f"{setting}={value!r} is not a positive whole number, or None.")

@@ -18,11 +18,16 @@ PACKAGE = Path(jobspan.__file__).parent
 HEAVY = ["numpy", "multiprocessing", "asyncio", "loky", "cloudpickle", "concurrent.futures", "dataclasses", "pickle"]
 
 PUBLIC = [
+    "AutoBatchingMixin",
     "CannotBlock",
     "Event",
     "FallbackWarning",
+    "InitializerError",
     "JobspanError",
+    "Logger",
     "Parallel",
+    "ParallelBackendBase",
+    "PrintTime",
     "RemoteError",
     "UnpicklableError",
     "WorkerBootError",
@@ -33,7 +38,10 @@ PUBLIC = [
     "effective_n_jobs",
     "parallel_backend",
     "parallel_config",
+    "register_context",
     "register_parallel_backend",
+    "shared",
+    "wrap_non_picklable_objects",
 ]
 
 needs_processes = pytest.mark.skipif(

@@ -105,6 +105,7 @@ policies = st.builds(
     held_bytes=st.none() | st.integers(1, 500),
     round_trip_s=st.floats(1e-6, 1e-2),
     inline=st.booleans(),
+    timeout_s=st.none() | st.just(1e9),
 )
 
 
@@ -237,3 +238,33 @@ def test_what_was_finished_is_handed_out_before_the_failure(ordered: bool) -> No
     scheduler.complete(Completion(send.ticket, ["first"], error))
     assert scheduler.next_order(0.0) == Emit(["first"], 0)
     assert scheduler.next_order(0.0) == Fail(error)
+
+
+def test_a_task_that_takes_too_long_fails_the_run() -> None:
+    scheduler = Scheduler(Policy(timeout_s=5.0), 2, 100.0)
+    found = sends(orders(scheduler, 100.0))
+    assert [len(batch.tasks) for _, batch in found] == [1, 1]  # none behind another, or its time would run already
+    assert scheduler.patience(101.0) == 4.0
+    scheduler.complete(Completion(found[0].ticket, [0], seconds=1.0))
+    assert scheduler.patience(104.0) == 1.0
+    last = scheduler.next_order(105.0)
+    while isinstance(last, Emit):
+        last = scheduler.next_order(105.0)
+    assert isinstance(last, Fail)
+    assert isinstance(last.error, TimeoutError)
+    assert "task 1 was not done after timeout=5 seconds" in str(last.error)
+
+
+def test_batches_of_one_epoch_have_no_code_of_the_input_between_them() -> None:
+    def epochs(*, ran_code: bool) -> list[int]:
+        scheduler = Scheduler(Policy(batch_size=1), 2, 0.0)
+        for index in range(4):
+            assert isinstance(scheduler.next_order(0.0), Pull)
+            scheduler.offer([number(index)], ran_code=ran_code)
+            found.append(scheduler.next_order(0.0))
+        return [send.batch.epoch for send in found if isinstance(send, Send)]
+
+    found: list[Order | None] = []
+    assert epochs(ran_code=True) == [1, 2, 3, 4]
+    found.clear()
+    assert epochs(ran_code=False) == [0, 0, 0, 0]

@@ -16,9 +16,11 @@ Rules, each a test of `jobspan.testing.BackendContract`:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from jobspan.model import Batch, Fact, Ticket
+from jobspan.model import Batch, Fact, Staff, Ticket, Transfer
+from jobspan.worker.context import Place
+from jobspan.worker.frame import Frame
 
 Closing: TypeAlias = Literal["release", "kill"]
 """``release``: the workers go back to be used again. ``kill``: what still runs is ended where that is possible."""
@@ -43,6 +45,8 @@ class Traits(NamedTuple):
         Whether a single worker is worth having; otherwise ``n_jobs=1`` runs sequentially.
     round_trip_s : float
         What sending a batch and getting it back costs, in seconds: batches are made worth it.
+    staffs : frozenset of str
+        The fields of `jobspan.model.Staff` that this backend honours; others are refused before anything runs.
     """
 
     memory: Literal["shared", "copied"]
@@ -52,6 +56,7 @@ class Traits(NamedTuple):
     can_kill: bool = False
     lone_worker: bool = False
     round_trip_s: float = 1e-4
+    staffs: frozenset[str] = frozenset()
 
 
 class OpenRequest(NamedTuple):
@@ -67,16 +72,40 @@ class OpenRequest(NamedTuple):
         Report `Completion.nbytes`.
     budget_s : float or None
         After this many seconds a worker comes back with what is finished; None: never before the end.
+    frame : Frame
+        What the tasks find around them; a session knows it as ``request.frame.within(width)``.
+    transfer : Transfer
+        How large arguments and results travel.
+    staff : Staff
+        What is wanted of the workers; only what `Traits.staffs` names is ever set.
     """
 
     n_jobs: int | None
     watch: bool = False
     measure: bool = False
     budget_s: float | None = None
+    frame: Frame = Frame()
+    transfer: Transfer = Transfer()
+    staff: Staff = Staff()
+
+    def options(self, ticket: Ticket, batch: Batch, place: Place) -> dict[str, Any]:
+        """What `jobspan.worker.run.run_tasks` is told of one batch, besides its tasks and the worker's name."""
+        return {
+            "ticket": ticket,
+            "first": batch.first,
+            "place": place,
+            "budget_s": self.budget_s,
+            "watch": self.watch,
+            "measure": self.measure,
+        }
 
 
 class Session(Protocol):
-    """One run's use of some workers."""
+    """One run's use of some workers.
+
+    A session may also have a method ``rereads()``, which tells whether large arguments of its batches have to be looked
+    at again after code of the input ran: then more is taken from the input at a time.
+    """
 
     @property
     def width(self) -> int:

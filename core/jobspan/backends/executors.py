@@ -1,23 +1,26 @@
-"""Any `concurrent.futures.Executor` as a backend: given by the user, who owns it, or lent by another backend.
+"""Any `concurrent.futures.Executor` as a backend: given by the user, who owns it, or taken from a pool of ours.
 
 Invariant: futures' done-callbacks only put into the session's inbox; an executor that was given is never shut down.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor
 from typing import Any, Literal
 
 from jobspan import host
 from jobspan.backends.base import Closing, OpenRequest, Session, Traits
 from jobspan.backends.inbox import Inbox
+from jobspan.backends.relay import attach, detach, listen
 from jobspan.errors import WorkerLost
 from jobspan.model import Batch, Completion, Fact, Task, Ticket
-from jobspan.worker.context import EXECUTORS, LEVEL
+from jobspan.worker.beside import Beside
+from jobspan.worker.context import EXECUTORS
 from jobspan.worker.describe import add_note
+from jobspan.worker.reply import decode_reply, discard_reply
 from jobspan.worker.run import run_tasks
-from jobspan.worker.wire import BatchEncoder, decode_reply, run_encoded
+from jobspan.worker.wire import BatchEncoder, run_encoded
 
 
 class ExecutorBackend:
@@ -25,7 +28,9 @@ class ExecutorBackend:
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        self.traits = Traits(memory=memory_of(executor), lone_worker=True, round_trip_s=3e-4)
+        memory = memory_of(executor)
+        staffs = frozenset({"inner_max_num_threads"} if memory == "copied" else ())
+        self.traits = Traits(memory=memory, lone_worker=True, round_trip_s=3e-4, staffs=staffs)
 
     def cpu_count(self) -> int:
         """The executor's workers where it tells their number, else this machine's CPUs."""
@@ -46,6 +51,11 @@ def memory_of(executor: Executor) -> Literal["shared", "copied"]:
     return "shared" if isinstance(executor, ThreadPoolExecutor) and not copies else "copied"
 
 
+def _has_local_processes(executor: Executor) -> bool:
+    """Whether tasks run in other processes of this machine; the standard library's pool and loky's have this name."""
+    return any(kind.__name__ == "ProcessPoolExecutor" for kind in type(executor).__mro__)
+
+
 class ExecutorSession:
     """Batches as futures."""
 
@@ -55,16 +65,22 @@ class ExecutorSession:
         width: int,
         request: OpenRequest,
         memory: Literal["shared", "copied"],
-        on_close: Callable[[bool, bool], object] | None = None,
     ) -> None:
-        """A pool that is only lent has `on_close`, called once: whether work still runs, whether the pool broke."""
         self.width = width
         self._executor = executor
         self._request = request
         self._copies = memory == "copied"
-        self._on_close = on_close
-        self._level = LEVEL.get() + 1
-        self._encoder = BatchEncoder(level=self._level, budget_s=request.budget_s, watch=request.watch)
+        frame = request.frame.within(width)
+        is_local = _has_local_processes(executor)
+        self._frame = attach(frame) if is_local else frame
+        self._beside = Beside(self._frame)
+        self._encoder = BatchEncoder(
+            self._frame,
+            budget_s=request.budget_s,
+            watch=request.watch,
+            transfer=request.transfer,
+            is_local=is_local,
+        )
         self._inbox: Inbox[tuple[Ticket, Future[Any]]] = Inbox()
         self._futures: dict[Ticket, Future[Any]] = {}
         self._under_way: dict[Ticket, Batch] = {}
@@ -75,7 +91,7 @@ class ExecutorSession:
         self._under_way[ticket] = batch
         future: Future[Any] = Future()
         try:
-            function, args, kwargs = self._encoded(batch) if self._copies else self._plain(ticket, batch)
+            function, args, kwargs = self._encoded(ticket, batch) if self._copies else self._plain(ticket, batch)
         except Exception as error:  # noqa: BLE001  pickling runs users' code
             future.set_exception(error)
         else:
@@ -86,24 +102,21 @@ class ExecutorSession:
                     error, f"raised by {self._executor!r} when it was given {self._tasks()}; is it still in order?"
                 )
                 future.set_exception(error)
+            listen(self._frame)
         self._futures[ticket] = future
         inbox = self._inbox  # not self: a future may outlive the session
         future.add_done_callback(lambda done: inbox.put((ticket, done)))
 
-    def _encoded(self, batch: Batch) -> Task:
-        return run_encoded, (self._encoder.encode(batch),), {}
+    def rereads(self) -> bool:
+        """Whether there are large constants, which are looked at again after code of the input ran."""
+        return self._encoder.rereads
+
+    def _encoded(self, ticket: Ticket, batch: Batch) -> Task:
+        return run_encoded, (self._encoder.encode(batch, ticket=ticket),), {}
 
     def _plain(self, ticket: Ticket, batch: Batch) -> Task:
-        request = self._request
-        options = {
-            "ticket": ticket,
-            "first": batch.first,
-            "level": self._level,
-            "budget_s": request.budget_s,
-            "watch": request.watch,
-            "measure": request.measure,
-        }
-        return _run_here, (id(self._executor), batch.tasks, options), {}
+        options = self._request.options(ticket, batch, self._frame.place)
+        return self._beside.run, (_run_here, id(self._executor), batch.tasks, options), {}
 
     def _tasks(self) -> str:
         """The tasks under way, in words."""
@@ -121,6 +134,7 @@ class ExecutorSession:
 
     def _settle(self, ticket: Ticket, future: Future[Any]) -> Completion:
         self._futures.pop(ticket, None)
+        self._encoder.done(ticket)
         try:
             result: Any = future.result()
             completion = decode_reply(ticket, result) if self._copies else result
@@ -148,21 +162,24 @@ class ExecutorSession:
         self._inbox.wake()
 
     def cancel(self, tickets: Sequence[Ticket], /) -> None:
-        """Cancel futures that have not begun; a pool that is only lent is ended as a whole instead."""
-        for ticket in tickets if self._on_close is None else ():
+        """Cancel futures that have not begun."""
+        for ticket in tickets:
             if (future := self._futures.get(ticket)) is not None:
                 future.cancel()
 
     def close(self, _how: Closing, /) -> None:
-        """Give the executor back to its owner."""
-        on_close, self._on_close = self._on_close, None
-        if on_close is not None:
-            busy = not all(future.done() for future in self._futures.values())
-            on_close(busy, self._broken or any(map(_is_broken, self._futures.values())))
+        """End a wait; the executor stays its owner's."""
+        detach(self._frame)
+        self._let_go()
+        self._inbox.wake()
 
-
-def _is_broken(future: Future[Any]) -> bool:
-    return future.done() and not future.cancelled() and isinstance(future.exception(), BrokenExecutor)
+    def _let_go(self) -> None:
+        """Remove what lies in files for this run."""
+        for future in self._futures.values():
+            if future.done() and not future.cancelled() and future.exception() is None:
+                discard_reply(future.result())
+        self._futures = {}
+        self._encoder.close()
 
 
 def _run_here(executor: int, tasks: Sequence[Task], options: dict[str, Any]) -> Completion:

@@ -1,31 +1,44 @@
 """Tasks in loky's worker processes.
 
-The pool is loky's; here is only who may use which, and until when. A pool serves one session at a time, so calls
-from several threads never meet in one, and is kept warm for the next call. loky ends unused workers by itself.
-
-Invariant: a pool is idle, lent to one session, or shut down; a broken or still busy one is never lent again.
+Invariant: workers are started all together, and by nobody but `start`; loky itself neither
+replaces nor ends them while their pool is in use.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import process
+from multiprocessing import resource_tracker as standard_tracker
 from typing import Any
 
+from loky.backend import resource_tracker
 from loky.process_executor import ProcessPoolExecutor
 
 from jobspan import host
 from jobspan.backends.base import OpenRequest, Session, Traits
-from jobspan.backends.executors import ExecutorSession
+from jobspan.backends.crew import Kind, Pool
+from jobspan.backends.life import LOKY_LEAK_LIMIT, Board, begin_work
+from jobspan.backends.pools import Lender, open_session
+from jobspan.model import Staff
 
-IDLE_S = 300.0
-"""loky ends a worker that had nothing to do for this many seconds."""
+_NO_LIMIT = str(1 << 62)
+_QUIET_TRACKER = "ignore::UserWarning:loky.backend.resource_tracker"
+
+ROUND_TRIP_S = 3e-4
 
 
 class LokyBackend:
     """Runs tasks in processes."""
 
-    traits = Traits(memory="copied", can_kill=True, round_trip_s=3e-4)
+    traits = Traits(memory="copied", can_kill=True, round_trip_s=ROUND_TRIP_S, staffs=frozenset(Staff._fields))
+
+    def __init__(self) -> None:
+        self._lender = Lender(start)
 
     def cpu_count(self) -> int:
         """The CPUs this process may use."""
@@ -33,55 +46,99 @@ class LokyBackend:
 
     def open(self, request: OpenRequest, /) -> Session:
         """Take up a warm pool, or start one."""
-        width = request.n_jobs or host.cpu_count()
-        pools = _pools
-        pool = pools.lend(width)
+        return open_session(self._lender, request, request.n_jobs or host.cpu_count())
 
-        def give_back(busy: bool, broken: bool) -> None:
-            pools.give_back(width, pool, usable=not (busy or broken))
+    def fresh(self) -> LokyBackend:
+        """A backend whose workers are its own."""
+        return LokyBackend()
 
-        return ExecutorSession(pool, width, request, self.traits.memory, give_back)
-
-
-class _Pools:
-    """The idle pools of this process, the last used at the end."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._idle: list[tuple[int, Any]] = []
-
-    def lend(self, width: int) -> Any:
-        with self._lock:
-            for position in reversed(range(len(self._idle))):
-                if self._idle[position][0] == width:
-                    return self._idle.pop(position)[1]
-        return ProcessPoolExecutor(max_workers=width, timeout=IDLE_S)
-
-    def give_back(self, width: int, pool: Any, *, usable: bool) -> None:
-        if not usable:
-            pool.shutdown(wait=True, kill_workers=True)
-            return
-        with self._lock:
-            self._idle.append((width, pool))
-            spare = self._spare()
-        for unused in spare:
-            unused.shutdown(wait=False)
-
-    def _spare(self) -> list[Any]:
-        """The longest unused pools, beyond twice the workers that the machine has CPUs for."""
-        spare = []
-        while len(self._idle) > 1 and sum(width for width, _ in self._idle) > 2 * host.cpu_count():
-            spare.append(self._idle.pop(0)[1])
-        return spare
+    def shutdown(self) -> None:
+        """End the workers now."""
+        self._lender.shutdown()
 
 
-_pools = _Pools()
+class LokyPool(Pool):
+    """A pool of loky's."""
+
+    executor: Any
+
+    def hold(self) -> None:
+        """While this is set, loky ends the workers rather than wait for them, should the interpreter end."""
+        self.executor._flags.kill_workers = True  # noqa: SLF001  read by loky only when the pool ends
+
+    def release(self) -> None:
+        """Idle workers may end by themselves, with their exit handlers."""
+        self.executor._flags.kill_workers = False  # noqa: SLF001  see above
+
+    def end(self, *, kill: bool, wait: bool = False) -> None:
+        """End the workers, and with `kill` what they have started themselves."""
+        with self._ending:  # it may be ended by its session and by its lender at the same time
+            self.executor.shutdown(wait=kill or wait, kill_workers=kill)
 
 
-def _forget_pools() -> None:
-    global _pools  # noqa: PLW0603  one per process
-    _pools = _Pools()
+def start(kind: Kind) -> LokyPool:
+    """Start a pool; does not wait for its workers."""
+    environment = kind.environment()
+    leak_limit = {} if LOKY_LEAK_LIMIT in os.environ else {LOKY_LEAK_LIMIT: _NO_LIMIT}
+    board = None if sys.platform == "win32" else Board()
+    executor = ProcessPoolExecutor(
+        kind.width,
+        timeout=None,
+        initializer=begin_work,
+        initargs=(os.getpid(), board, {}),
+        env={**environment, **leak_limit},
+    )
+    pool = LokyPool(executor, kind, board)
+    _start_trackers()
+    try:
+        with without_interrupts(), _as_free_process():
+            executor.submit(int)  # starts all workers
+    finally:
+        pool.muster()
+        if len(pool.crew) < kind.width:  # the system refused one: the others would stay, unknown to loky
+            for worker in pool.crew:
+                worker.terminate()
+    return pool
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pools)  # the workers are the parent's
+@contextmanager
+def without_interrupts() -> Iterator[None]:
+    """What is started here does not hear Ctrl-C before it is ready to."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_trackers() -> None:
+    """Start what cleans up after a process that was killed, quietly; some versions unblock Ctrl-C when they do so."""
+    sys.warnoptions.append(_QUIET_TRACKER)
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove(_QUIET_TRACKER)
+    if sys.platform != "win32":
+        standard_tracker.ensure_running()
+
+
+@contextmanager
+def _as_free_process() -> Iterator[None]:
+    """A daemonic process may have no children, says multiprocessing; those that are started here end with it."""
+    here = process.current_process()
+    if not here.daemon:
+        yield
+        return
+    config: dict[str, Any] = here._config  # type: ignore[attr-defined]  # noqa: SLF001  cannot be set in another way
+    with _lifting:
+        config["daemon"] = False
+        try:
+            yield
+        finally:
+            config["daemon"] = True
+
+
+_lifting = threading.Lock()

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from time import perf_counter
 
 from jobspan.backends.base import Closing, OpenRequest, Session, Traits
-from jobspan.model import Batch, Fact, Ticket
-from jobspan.worker.context import LEVEL
+from jobspan.errors import InitializerError
+from jobspan.model import Batch, Completion, Fact, Ticket
 from jobspan.worker.describe import CALLER
+from jobspan.worker.prepare import initialize
 from jobspan.worker.run import run_tasks
 
 _TURN_S = 0.01  # an event loop gets its turn this often
@@ -38,7 +39,8 @@ class SequentialSession:
 
     def __init__(self, request: OpenRequest) -> None:
         self._request = request
-        self._level = LEVEL.get()
+        self._place = request.frame.place
+        self._initializer = request.frame.initializer
         self._waiting: dict[Ticket, Batch] = {}
         self._last_turn = perf_counter()
 
@@ -53,12 +55,18 @@ class SequentialSession:
         ticket = next(iter(self._waiting))
         batch = self._waiting.pop(ticket)
         request = self._request
+        if self._initializer is not None:
+            try:
+                initialize(self._initializer, self._place)
+            except InitializerError as error:
+                return (Completion(ticket, [], lost=error, worker=CALLER),)
+            self._initializer = None
         completion = run_tasks(
             batch.tasks,
             ticket=ticket,
             first=batch.first,
             worker=CALLER,
-            level=self._level,
+            place=self._place,
             budget_s=request.budget_s,
             watch=request.watch,
             measure=request.measure,

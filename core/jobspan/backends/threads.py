@@ -12,13 +12,12 @@ import os
 import threading
 from _queue import Empty, SimpleQueue
 from collections.abc import Sequence
-from contextvars import copy_context
 
 from jobspan import host
 from jobspan.backends.base import Closing, OpenRequest, Session, Traits
 from jobspan.backends.inbox import Inbox
 from jobspan.model import Batch, Completion, Fact, Started, Ticket
-from jobspan.worker.context import LEVEL
+from jobspan.worker.beside import Beside
 from jobspan.worker.run import run_tasks
 
 IDLE_S = 30.0
@@ -45,8 +44,9 @@ class ThreadsSession:
     def __init__(self, request: OpenRequest) -> None:
         self.width = request.n_jobs or host.cpu_count()
         self._request = request
-        self._context = copy_context()
-        self._level = LEVEL.get() + 1
+        frame = request.frame.within(self.width)
+        self._beside = Beside(frame)
+        self._place = frame.place
         self._batches: SimpleQueue[tuple[Ticket, Batch] | None] = SimpleQueue()
         self._inbox: Inbox[Fact] = Inbox()
         self._threads = 0
@@ -94,7 +94,7 @@ class ThreadsSession:
         while (item := self._batches.get()) is not None:
             if not self._closed:
                 try:
-                    self._context.copy().run(self._serve_one, worker, *item)
+                    self._beside.run(self._serve_one, worker, *item)
                 except BaseException as error:  # noqa: BLE001  whatever it is, the caller must not wait for ever
                     self._inbox.put(Completion(item[0], [], lost=error, worker=worker))
 
@@ -108,7 +108,7 @@ class ThreadsSession:
             ticket=ticket,
             first=batch.first,
             worker=worker,
-            level=self._level,
+            place=self._place,
             budget_s=request.budget_s,
             watch=request.watch,
             measure=request.measure,

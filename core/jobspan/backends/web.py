@@ -19,8 +19,8 @@ from jobspan import host
 from jobspan.backends.base import Closing, OpenRequest, Session, Traits
 from jobspan.errors import CannotBlock, JobspanError, WorkerBootError, WorkerLost
 from jobspan.model import Batch, Completion, Fact, Started, Ticket
-from jobspan.worker.context import LEVEL
-from jobspan.worker.wire import BatchEncoder, decode_reply
+from jobspan.worker.reply import decode_reply
+from jobspan.worker.wire import BatchEncoder
 
 if TYPE_CHECKING:
     from jobspan.web.pool import News, Pool, Reply, Worker
@@ -101,7 +101,6 @@ class WebSession:
 
     def __init__(self, pool: Pool, request: OpenRequest) -> None:
         self._pool = pool
-        self._encoder = BatchEncoder(level=LEVEL.get() + 1, budget_s=request.budget_s, watch=request.watch)
         self._arrived: list[Started | Completion | tuple[Worker, Reply]] = []
         self._signal: Any = None
         self._waiting: deque[tuple[Ticket, Any, Any]] = deque()
@@ -110,6 +109,8 @@ class WebSession:
         self._refused: WorkerBootError | None = None
         self._closed = False
         self.width = request.n_jobs or host.cpu_count()
+        frame = request.frame.within(self.width)
+        self._encoder = BatchEncoder(frame, budget_s=request.budget_s, watch=request.watch)
         self._workers = pool.lend(self.width, self._hear)
 
     def submit(self, ticket: Ticket, batch: Batch, /) -> None:

@@ -5,6 +5,8 @@ Invariant: only the thread touches the flow; consumer and thread share a `_Feed`
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Generator
@@ -12,6 +14,8 @@ from contextvars import copy_context
 from typing import Any
 
 from jobspan.drive.flow import Run, Stall, Wait
+from jobspan.drive.watchdog import watch
+from jobspan.errors import CannotBlock
 from jobspan.schedule.core import Emit, Fail, Finish, Scheduler
 
 _JOIN_S = 1.0  # the thread ends at once, unless the user's own input keeps it
@@ -28,6 +32,11 @@ class _Feed:
         self.ended = False
         self.abandoned = False
         self.error: BaseException | None = None
+        self.process = os.getpid()
+
+    def is_at_home(self) -> bool:
+        """Whether this is the process that the thread is in."""
+        return os.getpid() == self.process
 
 
 def iterate_in_background(run: Run) -> Generator[Any, None, None]:
@@ -38,6 +47,7 @@ def iterate_in_background(run: Run) -> Generator[Any, None, None]:
 
 
 def _iterate(run: Run) -> Generator[Any, None, None]:
+    is_finalizing = sys.is_finalizing  # an interpreter that ends may empty its modules before it drops this generator
     feed = _Feed()
     context = copy_context()
     thread = threading.Thread(target=context.run, args=(_pump, run, feed), name="jobspan-driver", daemon=True)
@@ -48,39 +58,57 @@ def _iterate(run: Run) -> Generator[Any, None, None]:
         yield
         while (emit := _next_slice(feed)) is not None:
             yield from emit.values
-            with feed.changed:
-                feed.taken.append(emit)
-                feed.changed.notify_all()
-                hungry = feed.hungry
-            if hungry:
+            if _take(feed, emit):
                 session.wake()
         if feed.error is not None:
             raise feed.error
     finally:
-        with feed.changed:
-            feed.abandoned = True
-            feed.changed.notify_all()
-        session.wake()
-        thread.join(_JOIN_S)
+        # Threads of an ending interpreter, and of the process that this one is a fork of, may hold the lock for ever.
+        if not is_finalizing() and feed.is_at_home():
+            with feed.changed:
+                feed.abandoned = True
+                feed.changed.notify_all()
+            session.wake()
+            if thread.ident != threading.get_ident():  # which collects garbage like any other
+                thread.join(_JOIN_S)
 
 
 def _next_slice(feed: _Feed) -> Emit | None:
+    _require_home(feed)
     with feed.changed:
         while not feed.slices and not feed.ended:
             feed.changed.wait()
         return feed.slices.popleft() if feed.slices else None
 
 
+def _take(feed: _Feed, emit: Emit) -> bool:
+    """Tell the thread what was taken; whether it has to be woken for it."""
+    _require_home(feed)
+    with feed.changed:
+        feed.taken.append(emit)
+        feed.changed.notify_all()
+        return feed.hungry
+
+
+def _require_home(feed: _Feed) -> None:
+    if not feed.is_at_home():
+        raise CannotBlock(
+            f"this generator belongs to process {feed.process}, of which process {os.getpid()} is a fork: the thread "
+            f"that drives its tasks is there, and no more results come here. Take them there, or call Parallel anew."
+        )
+
+
 def _pump(run: Run, feed: _Feed) -> None:
     flow, session, scheduler = run
     try:
         step = next(flow)
+        watchdog = watch(session, scheduler)
         while not feed.abandoned:
             facts = None
             match step:
                 case Wait(timeout, hungry):
                     if not _went_on(feed, hungry):
-                        facts = session.poll(timeout)
+                        facts = watchdog.poll(timeout)
                 case Stall():
                     with feed.changed:
                         feed.changed.wait_for(lambda: feed.taken or feed.abandoned)
@@ -98,7 +126,10 @@ def _pump(run: Run, feed: _Feed) -> None:
     except BaseException as error:  # noqa: BLE001  the consumer's to see, whatever it is
         feed.error = error
     finally:
-        flow.close()
+        try:
+            flow.close()
+        except BaseException as error:  # noqa: BLE001  a warning of the tasks, where warnings are errors
+            feed.error = feed.error or error
         with feed.changed:
             feed.ended = True
             feed.changed.notify_all()

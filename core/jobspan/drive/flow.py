@@ -7,13 +7,14 @@ resumes it does so from one thread at a time. Closing it, at any point, closes t
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from time import monotonic
 from typing import NamedTuple, TypeAlias
 
 from jobspan.backends.base import Closing, Session
-from jobspan.drive.listener import Listener, OnEvent
-from jobspan.model import Completion, Fact, Task
+from jobspan.drive.listener import Listener
+from jobspan.model import Batch, Completion, Fact, Task, Ticket
 from jobspan.schedule.core import Emit, Fail, Finish, Pull, Scheduler, Send
 from jobspan.schedule.policy import Policy
 from jobspan.worker.describe import add_note
@@ -52,39 +53,34 @@ def begin(
     policy: Policy,
     session: Session,
     calls: Iterable[Task],
-    *,
-    on_event: OnEvent | None = None,
-    reports_start: bool = False,
+    listeners: Sequence[Listener] = (),
 ) -> Run:
-    """Put together one run of `calls` on `session`, which it closes at its end.
-
-    Where the session does not report starts (`reports_start`), listeners learn of them with the end.
-    """
+    """Put together one run of `calls` on `session`, which it closes at its end."""
     scheduler = Scheduler(policy, session.width, monotonic())
-    listener = None if on_event is None else Listener(on_event, reports_start)
-    return Run(_flow(scheduler, session, calls, listener), session, scheduler)
+    return Run(_flow(scheduler, session, calls, listeners), session, scheduler)
 
 
-def _flow(scheduler: Scheduler, session: Session, calls: Iterable[Task], listener: Listener | None) -> Flow:
+def _flow(scheduler: Scheduler, session: Session, calls: Iterable[Task], listeners: Sequence[Listener]) -> Flow:
     closing: Closing = "kill"
     patience_s = 0.0
     looked = False
     try:
         source = _iterate(calls)
+        ran_code = type(calls) not in (list, tuple)
         while True:
             match scheduler.next_order(monotonic()):
                 case Emit() as emit:
                     yield emit
                 case Send(ticket, batch):
-                    session.submit(ticket, batch)
+                    _send(scheduler, session, ticket, batch, listeners)
                 case Pull() if patience_s and scheduler.in_flight:
-                    _settle(scheduler, (yield Wait(patience_s, hungry=False)), listener)
+                    _settle(scheduler, (yield Wait(patience_s, hungry=False)), listeners)
                     patience_s = 0.0
                 case Pull(limit):
-                    patience_s = _pull(scheduler, source, limit)
+                    patience_s = _pull(scheduler, source, limit, ran_code)
                 case Fail() if not looked:  # what has arrived meanwhile is handed out first
                     looked = True
-                    _settle(scheduler, (yield Wait(0.0, hungry=False)), listener)
+                    _settle(scheduler, (yield Wait(0.0, hungry=False)), listeners)
                 case Fail() as fail:
                     yield fail
                 case Finish() as finish:
@@ -93,10 +89,17 @@ def _flow(scheduler: Scheduler, session: Session, calls: Iterable[Task], listene
                 case None if scheduler.stalled:
                     yield Stall()
                 case None:
-                    _settle(scheduler, (yield Wait(None, scheduler.hungry)), listener)
+                    _settle(scheduler, (yield Wait(scheduler.patience(monotonic()), scheduler.hungry)), listeners)
     finally:
-        if closing == "kill":
-            session.cancel(scheduler.in_flight)
+        _end(scheduler, session, closing, listeners)
+
+
+def _end(scheduler: Scheduler, session: Session, closing: Closing, listeners: Sequence[Listener]) -> None:
+    if closing == "kill":
+        session.cancel(scheduler.in_flight)
+    with ExitStack() as ending:  # whatever one of them raises, the others are told
+        for listener in reversed(listeners):
+            ending.callback(listener.end, closing == "release")
         session.close(closing)
 
 
@@ -108,7 +111,7 @@ def _iterate(calls: Iterable[Task]) -> Iterator[Task]:
         raise
 
 
-def _pull(scheduler: Scheduler, source: Iterator[Task], limit: int) -> float:
+def _pull(scheduler: Scheduler, source: Iterator[Task], limit: int, ran_code: bool) -> float:
     """Take up to `limit` tasks, fewer where the input is slow.
 
     Returns the seconds that waiting for workers may take before the next pull: a tenth of what a slow input took, so
@@ -133,13 +136,21 @@ def _pull(scheduler: Scheduler, source: Iterator[Task], limit: int) -> float:
         scheduler.close_source(error)
     finally:
         if tasks:
-            scheduler.offer(tasks)
+            scheduler.offer(tasks, ran_code=ran_code)
     return 0.0
 
 
-def _settle(scheduler: Scheduler, facts: Sequence[Fact] | None, listener: Listener | None) -> None:
+def _send(scheduler: Scheduler, session: Session, ticket: Ticket, batch: Batch, listeners: Sequence[Listener]) -> None:
+    session.submit(ticket, batch)
+    if getattr(session, "rereads", bool)():
+        scheduler.pull_ahead()
+    for listener in listeners:
+        listener.sent(batch)
+
+
+def _settle(scheduler: Scheduler, facts: Sequence[Fact] | None, listeners: Sequence[Listener]) -> None:
     for fact in facts or ():
-        if listener is not None:
+        for listener in listeners:
             listener.hear(fact, scheduler.find_batch(fact.ticket))
         if isinstance(fact, Completion):
             scheduler.complete(fact)

@@ -1,12 +1,12 @@
-"""Turns facts into the events that ``on_event`` is called with.
+"""Those who follow a run: each hears every fact before the scheduler settles it, and when the run is over.
 
-Invariant: every task that ran tells ``started`` and then ``done`` or ``failed``, on every backend.
+Invariant: for ``on_event``, every task that ran tells ``started`` and then ``done`` or ``failed``, on every backend.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from jobspan.model import Batch, Completion, Event, Fact, Started
 
@@ -15,15 +15,31 @@ OnEvent: TypeAlias = Callable[[Event], object]
 _NAN = float("nan")
 
 
-class Listener:
-    """Calls `on_event` for each fact, before the scheduler settles it."""
+class Listener(Protocol):
+    """Follows one run, in the thread that drives it."""
+
+    def sent(self, batch: Batch, /) -> None:
+        """Take note that a batch is on its way."""
+
+    def hear(self, fact: Fact, batch: Batch | None, /) -> None:
+        """Take note of one fact; `batch` is what its ticket stands for, None if that is no longer in flight."""
+
+    def end(self, complete: bool, /) -> None:
+        """Take note that the run is over; `complete` tells whether every task was done."""
+
+
+class EventListener:
+    """Calls `on_event` for each fact."""
 
     def __init__(self, on_event: OnEvent, reports_start: bool) -> None:
         self._on_event = on_event
         self._reports_start = reports_start
 
-    def hear(self, fact: Fact, batch: Batch | None) -> None:
-        """Tell of one fact; `batch` is what its ticket stands for, None if that is no longer in flight."""
+    def sent(self, _batch: Batch, /) -> None:
+        """There is no event for it."""
+
+    def hear(self, fact: Fact, batch: Batch | None, /) -> None:
+        """Tell of one fact."""
         if batch is None:
             return
         match fact:
@@ -34,6 +50,9 @@ class Listener:
             case Completion():
                 for index in range(batch.first, batch.first + len(batch.tasks)):
                     self._on_event(Event("lost", index, fact.worker, _NAN, _NAN))
+
+    def end(self, _complete: bool, /) -> None:
+        """There is no event for it."""
 
     def _hear_spans(self, completion: Completion, first: int) -> None:
         done = first + len(completion.values)

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, NoReturn
 
 from jobspan.drive.flow import Run, Stall, Wait
+from jobspan.drive.watchdog import watch
 from jobspan.schedule.core import Emit, Fail, Finish
 
 
@@ -18,10 +19,11 @@ def run_list(run: Run) -> list[Any]:
     flow, session, scheduler = run
     try:
         step = next(flow)
+        watchdog = watch(session, scheduler)
         while True:
             match step:
                 case Wait(timeout):
-                    step = flow.send(session.poll(timeout))
+                    step = flow.send(watchdog.poll(timeout))
                 case Emit(values, nbytes):
                     results += values
                     scheduler.consumed(len(values), nbytes)
@@ -47,12 +49,13 @@ def _iterate(run: Run, lazy: bool) -> Generator[Any, None, None]:
     flow, session, scheduler = run
     try:
         step = None if lazy else next(flow)
+        poll = session.poll if lazy else watch(session, scheduler).poll  # a lazy session never waits
         yield
         step = next(flow) if step is None else step
         while True:
             match step:
                 case Wait(timeout):
-                    step = flow.send(session.poll(timeout))
+                    step = flow.send(poll(timeout))
                 case Emit(values, nbytes):
                     yield from values
                     scheduler.consumed(len(values), nbytes)
@@ -81,10 +84,11 @@ async def stream(start: Callable[[], Run]) -> AsyncGenerator[Any, None]:
     flow, session, scheduler = start()
     try:
         step = next(flow)
+        watchdog = watch(session, scheduler)
         while True:
             match step:
                 case Wait(timeout):
-                    step = flow.send(await session.apoll(timeout))
+                    step = flow.send(await watchdog.apoll(timeout))
                 case Emit(values, nbytes):
                     for value in values:
                         yield value

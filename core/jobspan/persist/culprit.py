@@ -6,6 +6,7 @@ Invariant: only looks; objects are never changed, and a part that raises when lo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
@@ -39,6 +40,8 @@ def find_culprit(obj: Any, path: str, is_picklable: Callable[[Any], bool]) -> tu
 
 
 def _reason(obj: Any) -> str:
+    if isinstance(obj, ContextVar):
+        return "register_context('module:variable'), with where it is found, makes it go along with its value"
     import cloudpickle
 
     try:

@@ -10,22 +10,45 @@ import io
 import pickle
 import sys
 from collections.abc import Callable, Iterable
+from functools import cache
 from types import FunctionType
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 from jobspan.errors import UnpicklableError
 from jobspan.persist.culprit import find_culprit
 
 loads = pickle.loads
 
-BufferSink = Callable[[pickle.PickleBuffer], object]
+BufferSink: TypeAlias = Callable[[pickle.PickleBuffer], object]
+"""Takes a buffer that stays out of band, in the order in which `loads` wants them back."""
+
+Reducer: TypeAlias = Callable[[Any], Any]
+"""As ``reducer_override`` of a pickler, for what is no function or class."""
+
+
+class References(Protocol):
+    """What a pickle does not hold but refers to: `load_referring` is given it on the other side."""
+
+    @property
+    def active(self) -> bool:
+        """Whether there is anything to refer to; otherwise nobody asks, which is several times faster."""
+
+    def refer(self, obj: Any, /) -> int | None:
+        """The number to write in place of `obj`, if it is such an object."""
+
+    def define(self, obj: Any, /) -> bool:
+        """Whether this function or class, which would travel by value, is referred to from now on instead."""
 
 
 class _ByValue(Exception):
     """Something in the object must be pickled by value: the C pickler gives up."""
 
+    def __init__(self, obj: Any) -> None:
+        self.obj = obj
 
-def _travels_by_value(obj: Any) -> bool:
+
+def travels_by_value(obj: Any) -> bool:
+    """Whether a function or class goes into the pickle whole, since a worker could not import it."""
     module = getattr(obj, "__module__", None)
     if module == "__main__" or module is None or "<" in obj.__qualname__:
         return True
@@ -37,34 +60,116 @@ def _travels_by_value(obj: Any) -> bool:
 
 
 class _Pickler(pickle.Pickler):
+    reducer: Reducer | None = None
+
     def reducer_override(self, obj: Any) -> Any:
         # Called for every function and class, and for instances that are no plain builtins; those
         # reach their class next, so only functions and classes need to be looked at.
-        if isinstance(obj, FunctionType | type) and _travels_by_value(obj):
-            raise _ByValue
-        return NotImplemented
+        if isinstance(obj, FunctionType | type):
+            if travels_by_value(obj):
+                raise _ByValue(obj)
+            return NotImplemented
+        return NotImplemented if self.reducer is None else self.reducer(obj)
 
 
-def dumps(obj: Any, *, buffer_callback: BufferSink | None = None) -> bytes:
-    """Pickle `obj` for another interpreter; with `buffer_callback`, large buffers out of band.
+def dumps(
+    obj: Any,
+    *,
+    buffer_callback: BufferSink | None = None,
+    least: int = 0,
+    reducer: Reducer | None = None,
+    references: References | None = None,
+) -> bytes:
+    """Pickle `obj` for another interpreter.
 
     Raises whatever the pickler raises where even cloudpickle fails: see `explain`.
+
+    Parameters
+    ----------
+    buffer_callback : callable, optional
+        Takes the buffers that stay out of band.
+    least : int
+        Smaller buffers go into the pickle.
+    reducer : callable, optional
+        Has a say in how instances are pickled.
+    references : References, optional
+        What is referred to instead of pickled.
     """
     sink: list[pickle.PickleBuffer] = []
-    callback = None if buffer_callback is None else sink.append
-    target = io.BytesIO()
-    try:
-        _Pickler(target, protocol=5, buffer_callback=callback).dump(obj)
-        data = target.getvalue()
-    except Exception:  # noqa: BLE001  the C pickler's verdict is not final: cloudpickle knows more kinds of objects
-        import cloudpickle
-
-        sink.clear()
-        data = cloudpickle.dumps(obj, protocol=5, buffer_callback=callback)
+    callback = None if buffer_callback is None else _sort_out(sink, least)
+    while True:
+        try:
+            data = _dump(_Pickler, obj, callback, reducer, references)
+        except Exception as obstacle:  # noqa: BLE001  the C pickler's verdict is not final: cloudpickle knows more
+            sink.clear()
+            if references is not None and isinstance(obstacle, _ByValue) and references.define(obstacle.obj):
+                continue
+            data = _dump(_cloud_pickler(), obj, callback, reducer, references)
+        break
     if buffer_callback is not None:
         for buffer in sink:
             buffer_callback(buffer)
     return data
+
+
+def _dump(
+    kind: Any,
+    obj: Any,
+    callback: Callable[[pickle.PickleBuffer], bool] | None,
+    reducer: Reducer | None,
+    references: References | None,
+) -> bytes:
+    target = io.BytesIO()
+    pickler = kind(target, protocol=5, buffer_callback=callback)
+    if reducer is not None:
+        pickler.reducer = reducer
+    if references is not None and references.active:
+        pickler.persistent_id = references.refer
+    pickler.dump(obj)
+    return target.getvalue()
+
+
+def _sort_out(sink: list[pickle.PickleBuffer], least: int) -> Callable[[pickle.PickleBuffer], bool]:
+    """A pickler's buffer callback: what it answers with True goes into the pickle."""
+
+    def take(buffer: pickle.PickleBuffer) -> bool:
+        if least and buffer.raw().nbytes < least:
+            return True
+        sink.append(buffer)
+        return False
+
+    return take
+
+
+@cache
+def _cloud_pickler() -> Any:
+    import cloudpickle
+
+    class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]
+        reducer: Reducer | None = None
+
+        def reducer_override(self, obj: Any) -> Any:
+            if self.reducer is not None and not isinstance(obj, FunctionType | type):
+                reduced = self.reducer(obj)
+                if reduced is not NotImplemented:
+                    return reduced
+            return super().reducer_override(obj)
+
+    return CloudPickler
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, data: Any, buffers: Iterable[Any], fetch: Callable[[Any], Any]) -> None:
+        super().__init__(io.BytesIO(data), buffers=buffers)
+        self._fetch = fetch
+
+    def persistent_load(self, key: Any) -> Any:
+        return self._fetch(key)
+
+
+def load_referring(data: Any, *, buffers: Iterable[Any], fetch: Callable[[Any], Any]) -> Any:
+    """Unpickle what `dumps` made with `references`; `fetch` answers with what a number stands for."""
+    return _Unpickler(data, buffers, fetch).load()
 
 
 def is_picklable(obj: Any) -> bool:

@@ -17,10 +17,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from jobspan.errors import time_out
 from jobspan.model import Batch, Completion, Task, Ticket
 from jobspan.schedule.backlog import Backlog
 from jobspan.schedule.batching import BatchSizer
 from jobspan.schedule.policy import Policy
+
+_AHEAD = 16  # tasks per worker
 
 
 class Pull(NamedTuple):
@@ -74,7 +77,8 @@ class Scheduler:
         self._width = width
         self._begun = now
         self._sizer = BatchSizer(policy.round_trip_s)
-        self._max_in_flight = 1 if policy.inline else 2 * width
+        self._max_in_flight = 1 if policy.inline else width if policy.timeout_s else 2 * width
+        self._sent_at: dict[Ticket, float] = {}  # only where there is a time-out
 
         self._source_open = True
         self._offered = False  # since the last Send: keeps a slow input from holding back what it gave
@@ -85,17 +89,27 @@ class Scheduler:
 
         self._finished: dict[int, tuple[list[Any], int]] = {}  # values and bytes by first index, not yet emitted
         self._next_emitted = 0
+        self._epoch = 0
+        self._ahead = 0  # tasks to pull at once, at least
         self._pulled = self._emitted = self._consumed = 0  # numbers of tasks
         self._held_bytes = 0  # finished and not consumed
         self._error: BaseException | None = None
 
     # Facts
 
-    def offer(self, tasks: list[Task]) -> None:
-        """The input gave these tasks; the list is the scheduler's from now on."""
+    def offer(self, tasks: list[Task], *, ran_code: bool = True) -> None:
+        """The input gave these tasks, and may have run code of the user's to make them.
+
+        The list is the scheduler's from now on.
+        """
         self._backlog.append(self._pulled, tasks)
         self._pulled += len(tasks)
+        self._epoch += ran_code
         self._offered = True
+
+    def pull_ahead(self) -> None:
+        """Take more from the input at a time from now on: code of the input that ran makes the next batch dear."""
+        self._ahead = _AHEAD * self._width
 
     def close_source(self, error: BaseException | None = None) -> None:
         """The input has ended, or raised `error`."""
@@ -108,8 +122,9 @@ class Scheduler:
         batch = self._in_flight.pop(completion.ticket, None)
         if batch is None:
             return
-        first, tasks = batch
+        first, tasks, _ = batch
         self._in_flight_tasks -= len(tasks)
+        self._sent_at.pop(completion.ticket, None)
         if completion.lost is not None:
             self._fail(completion.lost)
             return
@@ -150,6 +165,12 @@ class Scheduler:
         """Whether more would be sent if the consumer took something."""
         return len(self._in_flight) < self._max_in_flight and (self._source_open or bool(self._backlog))
 
+    def patience(self, now: float) -> float | None:
+        """Seconds to wait for the session at most; None: as long as it takes."""
+        if not self._sent_at:
+            return None
+        return max(0.0, min(self._sent_at.values()) + (self._policy.timeout_s or 0.0) - now)
+
     def find_batch(self, ticket: Ticket) -> Batch | None:
         """The batch in flight under this ticket."""
         return self._in_flight.get(ticket)
@@ -165,6 +186,8 @@ class Scheduler:
         """What to do next; None: wait for the session, or where `stalled` for the consumer."""
         if self._finished and (emit := self._next_emit()) is not None:
             return emit
+        if self._error is None and self.patience(now) == 0.0:
+            self._fail(self._time_out())
         if self._error is not None:
             return Fail(self._error)
         size = self._batch_size(now)
@@ -175,7 +198,7 @@ class Scheduler:
             if not self._offered and (pull := self._next_pull(size)):
                 return pull
             if self._backlog:
-                return self._next_send(size)
+                return self._next_send(size, now)
         if not (self._source_open or self._backlog or self._in_flight):
             return Finish()
         self._offered = False
@@ -193,25 +216,36 @@ class Scheduler:
     def _next_pull(self, at_hand: int) -> Pull | None:
         """Order what is missing until `at_hand` tasks lie in the backlog."""
         count = at_hand - len(self._backlog)
+        if count > 0:
+            count = max(count, self._ahead)
         window = self._policy.window
         if window is not None:
             count = min(count, window - (self._pulled - self._consumed))
         return Pull(count) if self._source_open and count > 0 else None
 
-    def _next_send(self, size: int) -> Send:
+    def _next_send(self, size: int, now: float) -> Send:
         if not self._source_open and self._policy.batch_size is None:
             # Towards the end ever smaller batches, so that no last one keeps a single worker busy.
             size = min(size, max(-(-len(self._backlog) // (2 * self._width)), self._sizer.smallest))
-        batch = self._backlog.take(size)
+        batch = self._backlog.take(size)._replace(epoch=self._epoch)
         self._in_flight_tasks += len(batch.tasks)
         self._tickets += 1
         self._in_flight[self._tickets] = batch
+        if self._policy.timeout_s:
+            self._sent_at[self._tickets] = now
         self._offered = False
         return Send(self._tickets, batch)
 
+    def _time_out(self) -> TimeoutError:
+        ticket = min(self._sent_at, key=lambda ticket: self._sent_at[ticket])
+        return time_out(
+            f"task {self._in_flight[ticket].first} was not done after timeout={self._policy.timeout_s:g} seconds, so "
+            f"the call ends. Give it more time, or leave timeout out."
+        )
+
     def _batch_size(self, now: float) -> int:
         """Tasks that the next batch may have; 0: none may be sent now."""
-        if self._policy.inline:
+        if self._policy.inline or self._policy.timeout_s:
             return 1
         size = self._policy.batch_size or self._sizer.size(now - self._begun)
         window = self._policy.window

@@ -31,6 +31,8 @@ class Policy(NamedTuple):
         What sending one batch costs.
     inline : bool
         One task at a time, and only when the consumer wants it.
+    timeout_s : float or None
+        The run fails when a task has not come back after this time. Tasks then go one by one, none behind another.
     """
 
     ordered: bool = True
@@ -39,3 +41,4 @@ class Policy(NamedTuple):
     held_bytes: int | None = None
     round_trip_s: float = 1e-4
     inline: bool = False
+    timeout_s: float | None = None

@@ -21,7 +21,7 @@ type       fields
 booting    ``stage`` that begins; ``locked`` once: whether ``lock`` is held
 ready      Python and the environment are there
 started    ``ticket``, ``index``, ``at``: a task begins; only for batches that are watched
-reply      ``ticket``, ``payload`` (for `jobspan.worker.wire.decode_reply`), ``buffers``
+reply      ``ticket``, ``payload`` (for `jobspan.worker.reply.decode_reply`), ``buffers``
 output     ``stream`` ("stdout" or "stderr"), ``text``
 fatal      ``reason``: the worker is of no use any more; the caller ends it
 =========  =========================================================================================

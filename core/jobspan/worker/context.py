@@ -6,9 +6,29 @@ Invariant: reading never changes anything; only what runs a batch sets these, an
 from __future__ import annotations
 
 from contextvars import ContextVar
+from typing import NamedTuple
 
-LEVEL: ContextVar[int] = ContextVar("jobspan_nesting_level", default=0)
-"""How many parallel calls the running code is inside of: 0 in the user's own script."""
+
+class Place(NamedTuple):
+    """Where running code stands among parallel calls.
+
+    Attributes
+    ----------
+    level : int
+        How many parallel calls the code is inside of: 0 in the user's own script.
+    width : int
+        How many tasks run at the same time beside each other, over all those calls: the CPUs are divided by it.
+    """
+
+    level: int = 0
+    width: int = 1
+
+
+OUTSIDE = Place()
+"""The user's own script."""
+
+PLACE: ContextVar[Place] = ContextVar("jobspan_place", default=OUTSIDE)
+"""The place of the running code."""
 
 EXECUTORS: ContextVar[frozenset[int]] = ContextVar("jobspan_executors", default=frozenset())
 """The ids of the users' thread pools whose threads the running code occupies: a call that waits for one would hang."""

@@ -12,8 +12,8 @@ from time import perf_counter, time
 from typing import Any
 
 from jobspan.model import Completion, Task, Ticket
-from jobspan.worker.context import LEVEL
-from jobspan.worker.describe import is_task, not_a_task, note_task
+from jobspan.worker.context import OUTSIDE, PLACE, Place
+from jobspan.worker.describe import add_note, is_task, not_a_task, note_task
 
 _NEVER = float("inf")
 _UNKNOWN_SIZE = 64
@@ -25,7 +25,7 @@ def run_tasks(
     ticket: Ticket = 0,
     first: int = 0,
     worker: str = "",
-    level: int = 0,
+    place: Place = OUTSIDE,
     budget_s: float | None = None,
     watch: bool = False,
     measure: bool = False,
@@ -41,8 +41,8 @@ def run_tasks(
         Index of the first task, for notes and reports.
     worker : str
         Name of this worker, for notes.
-    level : int
-        Nesting level that the tasks see.
+    place : Place
+        Where the tasks stand.
     budget_s : float, optional
         Come back after this many seconds with what is finished.
     watch : bool
@@ -55,7 +55,7 @@ def run_tasks(
     values: list[Any] = []
     spans: list[tuple[float, float]] = []
     error: BaseException | None = None
-    token = LEVEL.set(level)
+    token = PLACE.set(place)
     begin = perf_counter()
     deadline = _NEVER if budget_s is None else begin + budget_s
     try:
@@ -68,9 +68,9 @@ def run_tasks(
                 if perf_counter() > deadline:
                     break
     except BaseException as raised:  # noqa: BLE001  whatever a task raises is its outcome, SystemExit too
-        error = _blame(raised, tasks[len(values)], first + len(values), worker)
+        error = _blame(raised, tasks, len(values), first, worker)
     finally:
-        LEVEL.reset(token)
+        PLACE.reset(token)
     seconds = perf_counter() - begin
     nbytes = sum(map(size_of, values)) if measure else 0
     return Completion(ticket, values, error, None, worker, seconds, nbytes, spans)
@@ -98,7 +98,13 @@ def _run_watched(
             return
 
 
-def _blame(error: BaseException, task: Any, index: int, worker: str) -> BaseException:
+def _blame(error: BaseException, tasks: Sequence[Task], position: int, first: int, worker: str) -> BaseException:
+    index = first + position
+    try:
+        task = tasks[position]
+    except BaseException:  # noqa: BLE001  it cannot even be unpickled here, which is the error
+        add_note(error, f"raised by task {index}, on {worker}")
+        return error
     if not is_task(task):
         return not_a_task(task, index)
     note_task(error, index, task, worker)

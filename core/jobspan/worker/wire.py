@@ -1,23 +1,89 @@
-"""How batches and outcomes cross to a worker that shares no memory with the caller.
+"""How batches cross to a worker that shares no memory with the caller, and are run there.
 
 Invariant: one format for every copying backend (loky, executors, Web Workers): pickled plain tuples, with
-large buffers beside them where the backend can carry them; what cannot cross becomes an error, never garbage.
+large buffers beside them where the backend can carry them; every task gets objects of its own.
 """
 
 from __future__ import annotations
 
 import os
-import traceback
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from contextvars import copy_context
+from pickle import PickleBuffer
+from types import MethodType
+from typing import Any, NamedTuple, TypeAlias
 
-from jobspan.errors import RemoteError, UnpicklableError
-from jobspan.model import Batch, Completion, Task, Ticket
-from jobspan.persist.pickling import BufferSink, dumps, explain, is_picklable, loads
-from jobspan.worker.describe import add_note, argument_name, describe_task, is_task, name_of, not_a_task, note_task
+from jobspan.errors import UnpicklableError
+from jobspan.model import Batch, Task, Ticket, Transfer, Warned
+from jobspan.persist import segments
+from jobspan.persist.pickling import BufferSink, dumps, explain, is_picklable, load_referring, loads
+from jobspan.persist.segments import Segment
+from jobspan.worker.constants import LEAST_NBYTES, Constants, are_atomic
+from jobspan.worker.describe import add_note, argument_name, describe_task, is_task, name_of, not_a_task
+from jobspan.worker.frame import Frame, established, unpack
+from jobspan.worker.references import Reference, fetch
+from jobspan.worker.reply import Reply, Results, encode_lost, encode_reply
 from jobspan.worker.run import run_tasks
+from jobspan.worker.shared import sweep as sweep_shared
 
 Buffers: TypeAlias = Sequence[Any]
+Options: TypeAlias = tuple[bytes, float | None, bool, tuple[str, int] | None]
+"""The frame, the time budget, whether to watch, and what makes a `Results`."""
+
+_MANY_FUNCTIONS = 256
+
+
+class Apart(NamedTuple):
+    """Tasks that are each pickled for itself.
+
+    Attributes
+    ----------
+    items : list of (bytes, int)
+        For each a pickle of its function's number, arguments, keywords, and method if it is one; and the number of the
+        first of its buffers.
+    references : list of Reference
+        What they refer to by number.
+    segment : Segment or None
+        The file with the large buffers that stayed out of them.
+    mode : str or None
+        How it is mapped.
+    """
+
+    items: list[tuple[bytes, int]]
+    references: list[Reference]
+    segment: Segment | None
+    mode: str | None
+
+
+class _Tasks(Sequence[Task]):
+    """The tasks of a batch, each unpickled when it is its turn: no more copies than needed, and in the tasks' time."""
+
+    def __init__(self, apart: Apart, functions: Sequence[Any], buffers: Buffers, worker: str) -> None:
+        self._apart = apart
+        self._functions = functions
+        self._buffers = buffers if apart.segment is None else segments.read(apart.segment, apart.mode)
+        self._worker = worker
+
+    def __len__(self) -> int:
+        return len(self._apart.items)
+
+    def __getitem__(self, index: Any) -> Any:
+        item, first = self._apart.items[index]
+        fetched: dict[int, Any] = {}  # within one task, what is given twice is one object
+
+        def find(number: int) -> Any:
+            if number not in fetched:
+                fetched[number] = fetch(self._apart.references[number])
+            return fetched[number]
+
+        try:
+            number, args, kwargs, method = load_referring(item, buffers=self._buffers[first:], fetch=find)
+        except IndexError:
+            raise
+        except BaseException as error:
+            add_note(error, f"raised on {self._worker}, where the task was unpickled; is the same code there?")
+            raise
+        return self._functions[number] if method is None else method, args, kwargs
 
 
 class BatchEncoder:
@@ -27,16 +93,36 @@ class BatchEncoder:
 
     Parameters
     ----------
-    level, budget_s, watch
+    frame : Frame
+        What the tasks find around them.
+    budget_s, watch
         As for `jobspan.worker.run.run_tasks`, on the worker.
+    transfer : Transfer
+        How large arguments and results travel.
+    is_local : bool
+        Whether the workers can open files of this machine.
     """
 
-    def __init__(self, *, level: int, budget_s: float | None, watch: bool) -> None:
-        self._options = level, budget_s, watch
-        self._common: tuple[Any, bytes] = None, b""
+    def __init__(
+        self,
+        frame: Frame,
+        *,
+        budget_s: float | None,
+        watch: bool,
+        transfer: Transfer = Transfer(),  # noqa: B008  a tuple
+        is_local: bool = False,
+    ) -> None:
+        self._frame = frame
+        self._options: Options | None = None
+        self._budget_s = budget_s
+        self._watch = watch
+        self._transfer = transfer
+        self._is_local = is_local
+        self._constants = Constants(transfer, is_local=is_local)
+        self._functions: dict[int, tuple[Any, bytes | Reference]] = {}
 
-    def encode(self, batch: Batch, *, buffer_callback: BufferSink | None = None) -> bytes:
-        """Pickle a batch.
+    def encode(self, batch: Batch, *, ticket: Ticket = 0, buffer_callback: BufferSink | None = None) -> bytes:
+        """Pickle a batch, which will be sent as `ticket`.
 
         Raises
         ------
@@ -44,28 +130,107 @@ class BatchEncoder:
             Naming the argument, and the path to the culprit inside it.
         TypeError
             For an item that is not a task.
+        OSError
+            Where large buffers find no room.
         """
+        if self._options is None:
+            self._options = self._frame.packed(), self._budget_s, self._watch, self._results()
         try:
-            common, items = _compact(batch.tasks)
-            function = self._dump_once(common) if common is not None else None
-            return dumps((batch.first, self._options, function, items), buffer_callback=buffer_callback)
+            common, arguments = _compact(batch.tasks)
+            if common is not None and are_atomic(arguments):
+                return dumps((batch.first, self._options, (self._dump_function(common),), arguments))
+            return self._encode_each(batch, ticket, buffer_callback)
+        except segments.NoRoomError:
+            raise
         except Exception as error:  # a reducer may raise anything, and an item that is no task fails to unpack
             for offset, item in enumerate(batch.tasks):
                 if not is_task(item):
                     raise not_a_task(item, batch.first + offset) from None
             raise _explain_batch(batch, error) from error
 
-    def _dump_once(self, function: Any) -> bytes:
-        if self._common[0] is not function:
-            self._common = function, dumps(function)
-        return self._common[1]
+    def _encode_each(self, batch: Batch, ticket: Ticket, buffer_callback: BufferSink | None) -> bytes:
+        """Pickle each task for itself: what one task changes in its arguments, no other may see."""
+        constants = self._constants
+        constants.begin(batch.epoch)
+        callback, least = buffer_callback, 0
+        if callback is None and constants.maps:
+            callback, least = constants.large.append, self._transfer.max_nbytes or 0
+        numbers: dict[int, int] = {}
+        functions: list[bytes | Reference] = []
+        items: list[tuple[bytes, int]] = []
+        count = 0
+
+        def take(buffer: PickleBuffer) -> None:
+            nonlocal count
+            count += 1
+            if callback is not None:
+                callback(buffer)
+
+        for index, (function, args, kwargs) in enumerate(batch.tasks, batch.first):
+            first, method = count, None
+            if type(function) is MethodType:  # a new one each time, of the same object
+                method = function
+                constants.watch(index, (function.__self__, *args, *kwargs.values()))
+            else:
+                constants.watch(index, (*args, *kwargs.values()))
+                if id(function) not in numbers:
+                    numbers[id(function)] = len(functions)
+                    functions.append(self._dump_function(function))
+            item = (numbers.get(id(function), 0), args, kwargs, method)
+            data = dumps(
+                item,
+                buffer_callback=None if callback is None else take,
+                least=least,
+                reducer=constants.reducer,
+                references=constants,
+            )
+            items.append((data, first))
+        segment = constants.write_large()
+        constants.send(ticket, segment)
+        apart = Apart(items, constants.references(), segment, self._transfer.mmap_mode)
+        return dumps((batch.first, self._options, tuple(functions), apart))
+
+    def _dump_function(self, function: Any) -> bytes | Reference:
+        """A function is pickled once for the run; one with much in its closure or globals is referred to."""
+        known = self._functions.get(id(function))
+        if known is not None:
+            return known[1]
+        large: list[PickleBuffer] = []
+        callback, least = (large.append, LEAST_NBYTES) if self._is_local else (None, 0)
+        blob = dumps(function, buffer_callback=callback, least=least, reducer=self._constants.reducer)
+        dumped: bytes | Reference = blob
+        if self._is_local and (large or len(blob) >= LEAST_NBYTES):
+            dumped = self._constants.fix(function, blob, large)
+        if len(self._functions) >= _MANY_FUNCTIONS:
+            self._functions.clear()
+        self._functions[id(function)] = function, dumped
+        return dumped
+
+    def _results(self) -> tuple[str, int] | None:
+        """How workers send large results; a plain tuple, since it goes with every batch."""
+        folder, least = self._transfer.temp_folder, self._transfer.max_nbytes
+        return (segments.folder_for(folder), least) if self._is_local and least else None
+
+    @property
+    def rereads(self) -> bool:
+        """Whether there are constants that take time to compare."""
+        return self._constants.rereads
+
+    def done(self, ticket: Ticket) -> None:
+        """The batch of this ticket came back."""
+        self._constants.done(ticket)
+
+    def close(self) -> None:
+        """The run is over."""
+        self._constants.close()
+        sweep_shared()
 
 
 def _compact(tasks: Sequence[Task]) -> tuple[Any, list[Any]]:
     """The common function and the argument tuples alone, an eighth of the cost, where nothing else is needed."""
     common = tasks[0][0]
     arguments = [args for function, args, kwargs in tasks if function is common and not kwargs]
-    return (common, arguments) if len(arguments) == len(tasks) else (None, list(tasks))
+    return (common, arguments) if len(arguments) == len(tasks) else (None, [])
 
 
 def _explain_batch(batch: Batch, error: Exception) -> UnpicklableError:
@@ -90,87 +255,36 @@ def run_encoded(
     worker: str = "",
     started: Callable[[int, float], object] | None = None,
     buffer_callback: BufferSink | None = None,
-) -> bytes:
+) -> Reply:
     """Run an encoded batch on the worker and return the encoded outcome."""
     worker = worker or f"process {os.getpid()}"
     try:
-        first, (level, budget_s, watch), function, items = loads(payload, buffers=buffers)
-        if function is not None:
-            common = loads(function)
-            items = [(common, args, {}) for args in items]
+        first, (framed, budget_s, watch, results), dumped, items = loads(payload)
+        frame = unpack(framed)
+        functions = [loads(each) if isinstance(each, bytes) else fetch(each) for each in dumped]
+        tasks: Sequence[Task]
+        if isinstance(items, Apart):
+            tasks = _Tasks(items, functions, buffers, worker)
+        else:
+            tasks = [(functions[0], args, {}) for args in items]
     except BaseException as error:  # noqa: BLE001  an import that fails on this side is the batch's fault, not the pool's
         add_note(error, f"raised on {worker}, where a batch was unpickled; is the same code there?")
-        return _encode_lost(error, worker)
-    outcome = run_tasks(
-        items,
-        first=first,
-        worker=worker,
-        level=level,
-        budget_s=budget_s,
-        watch=watch,
-        started=started,
-    )
-    return _encode_outcome(outcome, first, items, worker, buffer_callback)
-
-
-def _encode_outcome(
-    outcome: Completion, first: int, tasks: Sequence[Task], worker: str, buffer_callback: BufferSink | None
-) -> bytes:
-    values, seconds, spans = outcome.values, outcome.seconds, outcome.spans
-    error = None if outcome.error is None else _portable(outcome.error)
+        return encode_lost(error, worker)
+    warned: list[Warned] = []
     try:
-        return dumps((values, error, None, worker, seconds, spans), buffer_callback=buffer_callback)
-    except Exception as refusal:  # noqa: BLE001  a reducer may raise anything
-        good = next((i for i, value in enumerate(values) if not is_picklable(value)), None)
-        if good is None:  # each value for itself can be pickled
-            return _encode_lost(refusal, worker)
-        index = first + good
-        unpicklable = explain([(f"the result of task {index}", values[good])], refusal)
-        note_task(unpicklable, index, tasks[good], worker)
-        reply = (values[:good], unpicklable, None, worker, seconds, spans[: good + 1])
-        return dumps(reply, buffer_callback=buffer_callback)
-
-
-def _encode_lost(error: BaseException, worker: str) -> bytes:
-    return dumps(([], None, _portable(error), worker, 0.0, ()))
-
-
-def _portable(error: BaseException) -> BaseException:
-    """The exception itself if it survives the journey, else a `RemoteError` that tells of it."""
-    trace = _format_trace(error)
-    try:
-        kind = type(loads(dumps(error)))
-        obstacle = "" if kind is type(error) else f"it comes back as a {kind.__qualname__}"
-    except BaseException as refusal:  # noqa: BLE001  unpickling runs the exception's own code
-        obstacle = f"{type(refusal).__name__}: {refusal}"
-    if obstacle:
-        try:
-            text = str(error)
-        except Exception:  # noqa: BLE001  the exception's own code; its type and traceback still tell something
-            text = "<its text cannot be shown>"
-        stand_in = RemoteError(f"{type(error).__module__}.{type(error).__qualname__}: {text}")
-        notes = getattr(error, "__notes__", None)
-        for note in notes if isinstance(notes, list) else ():
-            stand_in.add_note(str(note))
-        add_note(stand_in, f"the exception itself cannot be sent ({obstacle}); a __reduce__ of its own would help it")
-        error = stand_in
-    add_note(error, f"traceback on the worker:\n{trace.rstrip()}")
-    return error
-
-
-def _format_trace(error: BaseException) -> str:
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_globals.get("__name__") == run_tasks.__module__:
-        frames = frames.tb_next
-    lines = traceback.format_tb(frames)
-    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if cause is not None:
-        lines += ["caused by:\n", *traceback.format_exception(cause)]
-    return "".join(lines)
-
-
-def decode_reply(ticket: Ticket, payload: bytes, buffers: Buffers = ()) -> Completion:
-    """What `run_encoded` returned, as a fact."""
-    nbytes = len(payload) + sum(memoryview(buffer).nbytes for buffer in buffers)
-    values, error, lost, worker, seconds, spans = loads(payload, buffers=buffers)
-    return Completion(ticket, values, error, lost, worker, seconds, nbytes, spans)
+        with established(frame, warned):
+            outcome = copy_context().run(  # what tasks set does not outlast the batch
+                run_tasks,
+                tasks,
+                first=first,
+                worker=worker,
+                place=frame.place,
+                budget_s=budget_s,
+                watch=watch,
+                started=started,
+            )
+    except Exception as error:  # noqa: BLE001  an initializer, or a provider's functions: the tasks' errors are outcomes
+        return encode_lost(error, worker)
+    if warned:
+        outcome = outcome._replace(warned=warned)
+    return encode_reply(outcome, first, tasks, None if results is None else Results(*results), buffer_callback)

@@ -1,0 +1,151 @@
+"""One pool of worker processes: what kind it is, whether its workers live, and how they are made to stop.
+
+Invariant: a `Kind` holds all that must be the same for a pool to serve another call, and a pool's kind never changes;
+its workers are those that `Pool.muster` found last.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future, wait
+from multiprocessing import connection
+from time import monotonic
+from typing import Any, NamedTuple
+
+from jobspan import host
+from jobspan.backends.base import OpenRequest
+from jobspan.backends.life import Board
+from jobspan.persist.pickling import dumps
+
+GRACE_S = 0.05
+"""What nobody wants any more may take so long to stop, before its workers are killed."""
+
+
+class Kind(NamedTuple):
+    """What has to be the same for a pool to serve another call.
+
+    Attributes
+    ----------
+    width : int
+        Workers.
+    occupied : int
+        Tasks that run beside each other here, over all levels of nesting: the CPUs are divided by it.
+    threads : int or None
+        Threads that libraries may use in a worker, if the user gave a number.
+    said : tuple of (str, str)
+        Those of `jobspan.host.THREAD_LIMITS` that the caller's environment sets.
+    initializer : bytes or None
+        What the workers run first, pickled.
+    """
+
+    width: int
+    occupied: int
+    threads: int | None
+    said: tuple[tuple[str, str], ...]
+    initializer: bytes | None
+
+    def environment(self) -> dict[str, str]:
+        """Variables for the workers: the user's number, or what the user's environment says, or their share."""
+        share = str(self.threads or max(1, host.cpu_count() // self.occupied))
+        said = () if self.threads else dict(self.said)
+        return {name: share for name in host.THREAD_LIMITS if name not in said}
+
+
+def kind_of(request: OpenRequest, width: int) -> Kind:
+    """The kind of pool that a request asks for."""
+    initializer = request.frame.initializer
+    try:
+        ran = None if initializer is None else dumps(initializer)
+    except Exception:  # noqa: BLE001  it runs users' code; what cannot be pickled is refused with the first batch
+        ran = None
+    occupied = request.frame.place.width * width
+    said = tuple((name, os.environ[name]) for name in host.THREAD_LIMITS if name in os.environ)
+    return Kind(width, occupied, request.staff.inner_max_num_threads, said, ran)
+
+
+class Pool:
+    """An executor and its workers.
+
+    Parameters
+    ----------
+    executor : Executor
+        loky's, or a `concurrent.futures.ProcessPoolExecutor`; both keep their processes in one and the same place.
+    kind : Kind
+        What it is.
+    board : Board, optional
+        Shared with the workers, if they can be made to leave off what nobody wants.
+    """
+
+    def __init__(self, executor: Executor, kind: Kind, board: Board | None) -> None:
+        self.executor = executor
+        self.kind = kind
+        self.expires = 0.0
+        self.has_ended = False
+        self.weighed = 0.0
+        self.tasks_given = 0
+        self.batches_given = 0
+        self.crew: list[Any] = []
+        self._board = board
+        self._ending = threading.Lock()
+        self.muster()
+
+    def muster(self) -> None:
+        """Take stock of the workers."""
+        self.crew = list((getattr(self.executor, "_processes", None) or {}).values())
+        self._watch = _Watch([worker.sentinel for worker in self.crew])
+
+    def is_sound(self) -> bool:
+        """Whether all workers are alive."""
+        # Both, since `is_alive` errs while another thread, the executor's own, is asking after the same process.
+        return bool(self.crew) and all(worker.is_alive() for worker in self.crew) and not self._watch.has_ended()
+
+    def hold(self) -> None:
+        """From now on its work is somebody's: if the interpreter ends meanwhile, nothing waits for it."""
+
+    def release(self) -> None:
+        """Its workers are idle."""
+
+    def recall(self) -> bool:
+        """Ask the workers to leave off all that they were given; whether they can be asked."""
+        if self._board is None:
+            return False
+        self._board.unwanted = self.batches_given
+        try:
+            for worker in self.crew:
+                if not worker.is_alive():  # its number may be another's by now
+                    return False
+                os.kill(worker.pid, signal.SIGINT)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def end(self, *, kill: bool, wait: bool = False) -> None:
+        """End the workers; without `kill` they are told to go, and waited for only with `wait`."""
+        raise NotImplementedError  # each kind of executor has its own way to end
+
+
+class _Watch:
+    """Looks whether one of some processes has ended, by their sentinels."""
+
+    def __init__(self, sentinels: Sequence[int]) -> None:
+        self._sentinels = sentinels
+        if hasattr(select, "poll"):
+            self._poll = select.poll()
+            for sentinel in sentinels:
+                self._poll.register(sentinel, select.POLLIN)
+
+    def has_ended(self) -> bool:
+        if hasattr(select, "poll"):
+            return bool(self._poll.poll(0))
+        return bool(connection.wait(self._sentinels, timeout=0))
+
+
+def stop(under_way: Sequence[tuple[Pool, Sequence[Future[Any]]]]) -> list[bool]:
+    """Make pools leave off what they were given; for each whether nothing of it runs any more."""
+    kept = [(pool.recall(), [future for future in futures if not future.cancel()]) for pool, futures in under_way]
+    deadline = monotonic() + GRACE_S
+    return [asked and not wait(futures, timeout=max(0.0, deadline - monotonic())).not_done for asked, futures in kept]

@@ -1,0 +1,153 @@
+"""What a worker process does besides its batches: it ends with its parent, and leaves off what nobody wants any more.
+
+A batch carries its number, and the caller can say on a `Board` up to which number batches are not wanted. Those that
+have not begun are not run. A signal tells the worker to look at the board, and ends the batch that is running as
+Ctrl-C would: the worker stays as it is, warm. Who cannot be reached that way is for the caller to kill.
+
+Invariant: the signal does nothing outside an unwanted batch, nor while a module is being imported, which would be left
+in pieces; a Ctrl-C in the terminal, which workers receive too, is the caller's to act upon.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from multiprocessing.context import get_spawning_popen
+from types import FrameType
+from typing import Any
+
+from jobspan.errors import JobspanError
+from jobspan.worker.relay import leave_streams
+from jobspan.worker.reply import Reply
+from jobspan.worker.wire import run_encoded
+
+ORPHAN_CHECK_S = 1.0
+LOKY_LEAK_LIMIT = "LOKY_MAX_MEMORY_LEAK_SIZE"
+"""loky ends workers that have grown by so many bytes, and warns; read when a worker starts."""
+
+_SIZE = 8
+_IMPORT_SYSTEM = "<frozen importlib"
+
+
+class Stopped(KeyboardInterrupt):
+    """Ends a task whose result nobody waits for any more."""
+
+
+class Board:
+    """A number in memory that the caller and its workers share."""
+
+    def __init__(self, file: int | None = None) -> None:
+        """From the descriptor of a file of one number; makes one that has no name without it."""
+        self._file = _make_file() if file is None else file
+        self._number = memoryview(mmap.mmap(self._file, _SIZE)).cast("Q")
+
+    def __reduce__(self) -> tuple[Callable[..., Board], tuple[Any, ...]]:
+        if get_spawning_popen() is None:
+            raise JobspanError("a Board reaches workers only while they are started.")
+        from multiprocessing.reduction import DupFd
+
+        return _attach, (DupFd(self._file),)
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # `os` may have gone before, at exit
+        close(self._file)
+
+    @property
+    def unwanted(self) -> int:
+        """Batches up to this number are not wanted any more."""
+        return self._number[0]
+
+    @unwanted.setter
+    def unwanted(self, number: int) -> None:
+        self._number[0] = number
+
+
+def _make_file() -> int:
+    if hasattr(os, "memfd_create"):
+        file = os.memfd_create("jobspan")
+        os.truncate(file, _SIZE)
+        return file
+    import tempfile
+
+    with tempfile.TemporaryFile() as unnamed:
+        unnamed.truncate(_SIZE)
+        return os.dup(unnamed.fileno())
+
+
+def _attach(file: Any) -> Board:
+    return Board(file.detach())
+
+
+_board: Board | None = None
+_running = 0  # the number of the batch that is being run, 0: none
+
+
+def begin_work(parent: int, board: Board | None, environment: Mapping[str, str]) -> None:
+    """What a worker does before its first batch.
+
+    Parameters
+    ----------
+    parent : int
+        The process to follow.
+    board : Board, optional
+        Where unwanted batches are told of.
+    environment : mapping
+        Variables to set, for workers that were not started with them.
+    """
+    global _board, _running
+    os.environ.update(environment)
+    os.environ.pop(LOKY_LEAK_LIMIT, None)  # was meant for this worker only
+    _board, _running = board, 0
+    leave_streams()
+    signal.signal(signal.SIGINT, _look_at_board)
+    if hasattr(signal, "pthread_sigmask"):  # it may have been started with the signal blocked
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    if sys.platform != "win32":
+        threading.Thread(target=_follow, args=(parent,), name="jobspan-orphan-watch", daemon=True).start()
+
+
+def _follow(parent: int) -> None:
+    """End this process when its parent has ended."""
+    try:
+        watched = os.pidfd_open(parent)  # Linux
+    except (AttributeError, OSError):
+        while os.getppid() == parent:
+            time.sleep(ORPHAN_CHECK_S)
+    else:
+        import select
+
+        death = select.poll()
+        death.register(watched, select.POLLIN)
+        death.poll()
+    os._exit(1)
+
+
+def _look_at_board(_signal: int, frame: FrameType | None) -> None:
+    global _running  # noqa: PLW0603  see above
+    if _board is None or not 0 < _running <= _board.unwanted:
+        return
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(_IMPORT_SYSTEM):
+            return
+        frame = frame.f_back
+    _running = 0  # only once: what cleans up after it is not disturbed
+    raise Stopped("the call that this task belongs to has ended")
+
+
+def run_wanted(number: int, payload: bytes) -> Reply | None:
+    """Run the encoded batch of this number; None, which nobody will look at, if it is not wanted any more."""
+    global _running  # noqa: PLW0603  see above
+    try:
+        _running = number  # before the board is looked at: from here on the signal does it
+        try:
+            if _board is not None and number <= _board.unwanted:
+                return None
+            return run_encoded(payload)
+        finally:
+            _running = 0
+    except Stopped:
+        return None

@@ -1,0 +1,148 @@
+"""Tasks in processes that `multiprocessing` starts.
+
+Where that means to fork, as on Linux before Python 3.14, workers see what the caller's process has in memory. A process
+with threads cannot be forked without danger, so there workers are started by loky, as fresh interpreters. So they are
+where multiprocessing would start fresh ones too, unless a way is asked for by name: loky's do not run the user's script
+again, so it needs no ``if __name__ == "__main__"``.
+
+Invariant: a process with more than one thread is forked only where the user has said so by name.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from functools import cache
+from multiprocessing import get_all_start_methods, get_context, get_start_method, process
+from multiprocessing.context import BaseContext
+from typing import Any
+
+from loky.backend.utils import kill_process_tree
+
+from jobspan import host
+from jobspan.backends import loky
+from jobspan.backends.base import OpenRequest, Session, Traits
+from jobspan.backends.crew import Kind, Pool
+from jobspan.backends.life import Board, begin_work
+from jobspan.backends.pools import Lender, open_session
+from jobspan.model import Staff
+
+_VARIABLES = ("JOBSPAN_START_METHOD", "JOBLIB_START_METHOD")
+
+
+class MultiprocessingBackend:
+    """Runs tasks in processes.
+
+    Parameters
+    ----------
+    context : multiprocessing context, optional
+        How to start them, as from `multiprocessing.get_context`. By default as ``JOBSPAN_START_METHOD`` or
+        ``JOBLIB_START_METHOD`` say (``"fork"``, ``"spawn"``, ``"forkserver"``), or `multiprocessing.set_start_method`,
+        or as this module's docstring does.
+    """
+
+    traits = Traits(memory="copied", can_kill=True, round_trip_s=loky.ROUND_TRIP_S, staffs=frozenset(Staff._fields))
+
+    def __init__(self, context: BaseContext | None = None) -> None:
+        self._context = context
+        self._lender = Lender(self._start)
+
+    def cpu_count(self) -> int:
+        """The CPUs this process may use."""
+        return host.cpu_count()
+
+    def open(self, request: OpenRequest, /) -> Session:
+        """Take up a warm pool, or start one: here and now, while the caller may still be the only thread."""
+        return open_session(self._lender, request, request.n_jobs or host.cpu_count())
+
+    def fresh(self) -> MultiprocessingBackend:
+        """A backend whose workers are its own."""
+        return MultiprocessingBackend(self._context)
+
+    def shutdown(self) -> None:
+        """End the workers now."""
+        self._lender.shutdown()
+
+    def _start(self, kind: Kind) -> Pool:
+        context = self._context or find_context()
+        if context is None or process.current_process().daemon:
+            return loky.start(kind)
+        forks = context.get_start_method() == "fork"
+        board = Board() if forks else None
+        executor = ProcessPoolExecutor(
+            kind.width,
+            mp_context=context,
+            initializer=begin_work,
+            initargs=(os.getpid(), board, kind.environment()),
+        )
+        if forks:
+            with loky.without_interrupts():
+                executor.submit(int)  # forks all workers
+        return StandardPool(executor, kind, board)
+
+
+@cache
+def of_context(context: Any) -> MultiprocessingBackend:
+    """The backend for a context as `multiprocessing.get_context` returns it, or for `multiprocessing` itself."""
+    return MultiprocessingBackend(context.get_context())
+
+
+def find_context() -> BaseContext | None:
+    """The context to start workers by; None for loky's way."""
+    for variable in _VARIABLES:
+        if method := os.environ.get(variable):
+            if method not in get_all_start_methods():
+                raise ValueError(
+                    f"{variable}={method!r} is no way to start processes here; there are "
+                    f"{', '.join(get_all_start_methods())}."
+                )
+            return get_context(method)
+    method = get_start_method()
+    if method != get_all_start_methods()[0]:  # the first is the default: somebody has chosen another
+        return get_context(method)
+    return get_context("fork") if method == "fork" and _threads() == 1 else None
+
+
+def _threads() -> int:
+    """The threads of this process, those of libraries included where the system tells of them."""
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return threading.active_count()
+
+
+class StandardPool(Pool):
+    """A pool of `concurrent.futures`."""
+
+    def hold(self) -> None:
+        """Until it is released, its workers are killed rather than waited for, should the interpreter end."""
+        _at_work.add(self)
+
+    def release(self) -> None:
+        """Idle workers end by themselves, with their exit handlers."""
+        _at_work.discard(self)
+        self.muster()  # some contexts start workers one by one
+
+    def end(self, *, kill: bool, wait: bool = False) -> None:
+        """End the workers, and with `kill` what they have started themselves."""
+        _at_work.discard(self)
+        with self._ending:
+            self.muster()
+            for worker in self.crew if kill else ():
+                with suppress(ProcessLookupError):
+                    kill_process_tree(worker)
+            self.executor.shutdown(wait=wait and not kill, cancel_futures=kill)
+
+
+_at_work: set[StandardPool] = set()
+
+
+def _end_work() -> None:
+    for pool in list(_at_work):
+        pool.end(kill=True)
+
+
+# concurrent.futures has registered at its import what waits for all work under way; at exit this comes before it.
+threading._register_atexit(_end_work)  # type: ignore[attr-defined]  # noqa: SLF001  `atexit` comes too late

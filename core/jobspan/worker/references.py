@@ -1,0 +1,54 @@
+"""What stands in a batch for an object that many tasks share, and what a worker makes of it.
+
+Invariant: a fresh object for each place where it is referred to, over private mappings of its large buffers; only what
+was marked by `shared` is one object for all tasks of a worker.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from jobspan.persist import segments
+from jobspan.persist.pickling import loads
+from jobspan.persist.segments import Segment
+
+
+class Reference(NamedTuple):
+    """What is sent in place of a constant.
+
+    Attributes
+    ----------
+    key : (str, int)
+        The run, and the constant's number in it.
+    blob : bytes or None
+        Its pickle; None: it is the first of the buffers.
+    segment : Segment or None
+        The file with its buffers.
+    mode : str or None
+        How they are mapped.
+    one_for_all : bool
+        Whether all tasks of a worker get the same object.
+    """
+
+    key: tuple[str, int]
+    blob: bytes | None
+    segment: Segment | None
+    mode: str | None
+    one_for_all: bool
+
+
+_objects: dict[tuple[str, int], Any] = {}
+
+
+def fetch(reference: Reference) -> Any:
+    """The object that is meant: a fresh one, or the one that all tasks of this worker share."""
+    key, blob, segment, mode, one_for_all = reference
+    if one_for_all and key in _objects:
+        return _objects[key]
+    buffers = [] if segment is None else segments.read(segment, mode)
+    obj = loads(buffers[0], buffers=buffers[1:]) if blob is None else loads(blob, buffers=buffers)
+    if one_for_all:
+        if any(run != key[0] for run, _ in _objects):
+            _objects.clear()  # of an earlier run
+        return _objects.setdefault(key, obj)
+    return obj

@@ -1,0 +1,140 @@
+"""How outcomes cross back from a worker that shares no memory with the caller.
+
+Invariant: what cannot cross becomes an error, never garbage; one unpicklable value costs no other task its result.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from pickle import PickleBuffer
+from typing import Any, NamedTuple, TypeAlias
+
+from jobspan.errors import RemoteError
+from jobspan.model import Completion, Task, Ticket, Warned
+from jobspan.persist import segments
+from jobspan.persist.pickling import BufferSink, Reducer, dumps, explain, is_picklable, loads
+from jobspan.persist.segments import Segment
+from jobspan.worker.describe import add_note, note_task
+from jobspan.worker.run import run_tasks
+
+Reply: TypeAlias = bytes | tuple[bytes, Segment]
+"""An encoded outcome; with the file that holds its large buffers, if it has any."""
+
+
+class Results(NamedTuple):
+    """Where workers on this machine write large buffers of results, and how many bytes are large."""
+
+    folder: str
+    least: int
+
+
+def encode_reply(
+    outcome: Completion,
+    first: int,
+    tasks: Sequence[Task],
+    results: Results | None,
+    buffer_callback: BufferSink | None,
+) -> Reply:
+    """Pickle what became of a batch, large buffers into a file where there is room, or to `buffer_callback`."""
+    if results is None or buffer_callback is not None:
+        return _encode(outcome, first, tasks, buffer_callback)
+    large: list[PickleBuffer] = []
+    payload = _encode(outcome, first, tasks, large.append, results.least)
+    if not large:
+        return payload
+    try:
+        return payload, segments.write([buffer.raw() for buffer in large], folder=results.folder)
+    except OSError:  # no room there: the pipe takes everything
+        return _encode(outcome, first, tasks, None)
+
+
+def _encode(
+    outcome: Completion, first: int, tasks: Sequence[Task], buffer_callback: BufferSink | None, least: int = 0
+) -> bytes:
+    values, worker, seconds, spans = outcome.values, outcome.worker, outcome.seconds, outcome.spans
+    warned = tuple(map(tuple, outcome.warned))
+    error = None if outcome.error is None else _portable(outcome.error)
+    reducer = _mapped_reducer(least)
+    try:
+        reply = (values, error, None, worker, seconds, spans, warned)
+        return dumps(reply, buffer_callback=buffer_callback, least=least, reducer=reducer)
+    except Exception as refusal:  # noqa: BLE001  a reducer may raise anything
+        good = next((i for i, value in enumerate(values) if not is_picklable(value)), None)
+        if good is None:  # each value for itself can be pickled
+            return encode_lost(refusal, worker)
+        index = first + good
+        unpicklable = explain([(f"the result of task {index}", values[good])], refusal)
+        note_task(unpicklable, index, tasks[good], worker)
+        reply = (values[:good], unpicklable, None, worker, seconds, spans[: good + 1], warned)
+        return dumps(reply, buffer_callback=buffer_callback, least=least, reducer=reducer)
+
+
+def _mapped_reducer(least: int) -> Reducer | None:
+    """On this machine, arrays over files that the user has mapped come back as such."""
+    if not least or "numpy" not in sys.modules:
+        return None
+    from jobspan.arrays.memmap import reduce_mapped
+
+    return reduce_mapped
+
+
+def encode_lost(error: BaseException, worker: str) -> bytes:
+    """A batch that did not come to run."""
+    return dumps(([], None, _portable(error), worker, 0.0, (), ()))
+
+
+def _portable(error: BaseException) -> BaseException:
+    """The exception itself if it survives the journey, else a `RemoteError` that tells of it."""
+    trace = _format_trace(error)
+    try:
+        kind = type(loads(dumps(error)))
+        obstacle = "" if kind is type(error) else f"it comes back as a {kind.__qualname__}"
+    except BaseException as refusal:  # noqa: BLE001  unpickling runs the exception's own code
+        obstacle = f"{type(refusal).__name__}: {refusal}"
+    if obstacle:
+        try:
+            text = str(error)
+        except Exception:  # noqa: BLE001  the exception's own code; its type and traceback still tell something
+            text = "<its text cannot be shown>"
+        stand_in = RemoteError(f"{type(error).__module__}.{type(error).__qualname__}: {text}")
+        notes = getattr(error, "__notes__", None)
+        for note in notes if isinstance(notes, list) else ():
+            stand_in.add_note(str(note))
+        add_note(stand_in, f"the exception itself cannot be sent ({obstacle}); a __reduce__ of its own would help it")
+        error = stand_in
+    add_note(error, f"traceback on the worker:\n{trace.rstrip()}")
+    return error
+
+
+def _format_trace(error: BaseException) -> str:
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__name__") == run_tasks.__module__:
+        frames = frames.tb_next
+    lines = traceback.format_tb(frames)
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None:
+        lines += ["caused by:\n", *traceback.format_exception(cause)]
+    return "".join(lines)
+
+
+def decode_reply(ticket: Ticket, reply: Reply, buffers: Sequence[Any] = ()) -> Completion:
+    """What a worker sent back, as a fact."""
+    if isinstance(reply, bytes):
+        payload = reply
+    else:
+        payload, segment = reply
+        try:
+            buffers = segments.read(segment, "c")
+        finally:
+            segments.remove(segment)  # who has it mapped keeps it
+    nbytes = len(payload) + sum(memoryview(buffer).nbytes for buffer in buffers)
+    values, error, lost, worker, seconds, spans, warned = loads(payload, buffers=buffers)
+    return Completion(ticket, values, error, lost, worker, seconds, nbytes, spans, [Warned(*each) for each in warned])
+
+
+def discard_reply(reply: Any) -> None:
+    """Remove what a reply that nobody takes has left in a file."""
+    if isinstance(reply, tuple) and len(reply) == 2 and isinstance(reply[1], Segment):
+        segments.remove(reply[1])

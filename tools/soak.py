@@ -1,0 +1,174 @@
+"""Random concurrent use for some minutes, and at the end a look for what was left behind.
+
+`soak.py [--minutes M] [--seed N]`: four threads and an event loop call `Parallel` at once, on every backend of this
+machine, with lists, generators that are left half-way, failures, nested calls, killed workers and large arguments. It
+fails when a call gives a wrong result or takes longer than two minutes, and when processes, threads, file descriptors,
+files in memory or resident memory grow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import faulthandler
+import gc
+import glob
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import numpy as np
+import psutil
+
+from jobspan import Parallel, WorkerLost, delayed, shared
+
+BACKENDS = ("threads", "loky", "multiprocessing")
+CALLERS = 4
+PATIENCE_S = 120.0
+GROWTH_MB = 150.0
+
+
+def _list(chance: random.Random, backend: str, width: int) -> None:
+    n, power = chance.randrange(200), chance.randrange(4)
+    found = Parallel(n_jobs=width, backend=backend)(delayed(pow)(k, power) for k in range(n))
+    assert found == [k**power for k in range(n)]
+
+
+def _left_generator(chance: random.Random, backend: str, width: int) -> None:
+    stop = chance.randrange(1, 40)
+    results = Parallel(n_jobs=width, backend=backend, return_as="generator")(delayed(abs)(-k) for k in range(100))
+    for k, value in enumerate(results):
+        assert value == k
+        if k == stop:
+            break
+
+
+def _failure(_chance: random.Random, backend: str, width: int) -> None:
+    try:
+        Parallel(n_jobs=width, backend=backend)(delayed(int)(text) for text in ("1", "x", "2"))
+    except ValueError:
+        return
+    raise AssertionError("a failing task was not told of")
+
+
+def _nested(_chance: random.Random, backend: str, width: int) -> None:
+    def inner(n: int) -> list[int]:
+        return Parallel(n_jobs=2)(delayed(abs)(-k) for k in range(n))
+
+    assert Parallel(n_jobs=width, backend=backend)(delayed(inner)(n) for n in range(6)) == [
+        list(range(n)) for n in range(6)
+    ]
+
+
+def _large(chance: random.Random, backend: str, width: int) -> None:
+    array = np.full(300_000, chance.randrange(9), dtype=float)
+    given = shared(array) if chance.random() < 0.3 else array
+    results = Parallel(n_jobs=width, backend=backend)(delayed(np.add)(given, k) for k in range(6))
+    assert [float(each[5]) for each in results] == [array[5] + k for k in range(6)]
+
+
+def _killed(chance: random.Random, backend: str, width: int) -> None:
+    if backend == "threads":
+        return
+    with Parallel(n_jobs=width, backend=backend) as parallel:
+        victim = chance.randrange(4)
+        with suppress(WorkerLost):
+            parallel(delayed(os._exit)(1) if k == victim else delayed(abs)(k) for k in range(4))
+        assert parallel([delayed(abs)(-1)] * 3) == [1, 1, 1]
+
+
+def _block(_chance: random.Random, backend: str, width: int) -> None:
+    with Parallel(n_jobs=width, backend=backend) as parallel:
+        for _ in range(3):
+            assert parallel(delayed(abs)(-k) for k in range(9)) == list(range(9))
+
+
+def _gather(_chance: random.Random, backend: str, width: int) -> None:
+    async def main() -> list[list[int]]:
+        calls = [Parallel(n_jobs=width, backend=backend).gather([delayed(abs)(-k)] * 5) for k in range(3)]
+        return await asyncio.gather(*calls)
+
+    assert asyncio.run(main()) == [[k] * 5 for k in range(3)]
+
+
+ACTS: tuple[Callable[[random.Random, str, int], None], ...] = (
+    _list, _list, _left_generator, _failure, _nested, _large, _killed, _block, _gather,
+)  # fmt: skip
+
+
+def _census() -> dict[str, float]:
+    gc.collect()
+    me = psutil.Process()
+    return {
+        "processes": len(me.children(recursive=True)),
+        "threads": threading.active_count(),
+        "descriptors": me.num_fds(),
+        "files in memory": len(glob.glob("/dev/shm/jobspan-*/[0-9]*")),
+        "resident MB": me.memory_info().rss / 1e6,
+    }
+
+
+def _soak(seed: int, seconds: float) -> int:
+    """Number of calls made."""
+    end = time.monotonic() + seconds
+    calls = 0
+    errors: list[BaseException] = []
+
+    def call(number: int) -> None:
+        nonlocal calls
+        chance = random.Random(seed * CALLERS + number)
+        try:
+            while time.monotonic() < end and not errors:
+                chance.choice(ACTS)(chance, chance.choice(BACKENDS), chance.randrange(2, 5))
+                calls += 1
+        except BaseException as error:  # noqa: BLE001  raised in the main thread
+            errors.append(error)
+
+    threads = [threading.Thread(target=call, args=(number,), daemon=True) for number in range(CALLERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(seconds + PATIENCE_S)
+        if thread.is_alive():
+            faulthandler.dump_traceback()
+            sys.exit(f"soak: a call hangs (seed {seed}); what each thread waits for stands above")
+    if errors:
+        raise errors[0]
+    return calls
+
+
+def main() -> None:
+    """Warm up for a tenth of the time, look, soak, look again."""
+    parser = argparse.ArgumentParser(description="random concurrent use, watching for hangs and leaks")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    seconds = 60 * options.minutes
+    print(f"soak: {options.minutes:g} minutes, seed {options.seed}", flush=True)
+    _soak(options.seed, max(5.0, seconds / 10))
+    time.sleep(8)  # spare workers end
+    before = _census()
+    calls = _soak(options.seed + 1, 0.9 * seconds)
+    time.sleep(8)
+    after = _census()
+    grown = []
+    for what, was in before.items():
+        allowed = GROWTH_MB if "MB" in what else 12
+        mark = ""
+        if after[what] - was > allowed:
+            grown.append(what)
+            mark = "  <- has grown"
+        print(f"{what:16} {was:8.0f} -> {after[what]:8.0f}{mark}")
+    if grown:
+        sys.exit(f"soak: after {calls} calls there are more {', '.join(grown)} than before")
+    print(f"soak: {calls} calls, nothing left behind")
+
+
+if __name__ == "__main__":
+    main()
