@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jobspan import Parallel, delayed
+from jobspan import Parallel, delayed, host
 from jobspan.drive.echo import WarningEcho
 from jobspan.model import Completion, Warned
 from jobspan.worker.warned import current_filters, heard
@@ -102,6 +102,9 @@ def test_a_filter_for_a_class_that_workers_do_not_have_imports_nothing() -> None
 def test_filters_reach_the_tasks_of_a_call_inside_a_task(copying_backend: Any) -> None:
     class Unlucky(UserWarning):
         pass
+
+    if not host.has_processes():
+        pytest.skip("there are no processes here")
 
     def warn_within() -> None:
         Parallel(2, "loky")([delayed(warnings.warn)(text, Unlucky) for text in ("seven", "thirteen")])

@@ -67,6 +67,8 @@ def _flow(scheduler: Scheduler, session: Session, calls: Iterable[Task], listene
     try:
         source = _iterate(calls)
         ran_code = type(calls) not in (list, tuple)
+        if _rereads(session):
+            scheduler.pull_ahead()
         while True:
             match scheduler.next_order(monotonic()):
                 case Emit() as emit:
@@ -142,10 +144,15 @@ def _pull(scheduler: Scheduler, source: Iterator[Task], limit: int, ran_code: bo
 
 def _send(scheduler: Scheduler, session: Session, ticket: Ticket, batch: Batch, listeners: Sequence[Listener]) -> None:
     session.submit(ticket, batch)
-    if getattr(session, "rereads", bool)():
+    if _rereads(session):
         scheduler.pull_ahead()
     for listener in listeners:
         listener.sent(batch)
+
+
+def _rereads(session: Session) -> bool:
+    asked: bool = getattr(session, "rereads", bool)()
+    return asked
 
 
 def _settle(scheduler: Scheduler, facts: Sequence[Fact] | None, listeners: Sequence[Listener]) -> None:

@@ -226,26 +226,43 @@ def read(segment: Segment, mode: str | None) -> list[Any]:
     FileNotFoundError
         If the file has gone.
     """
+    whole = None if mode is None else map_file(segment, mode)
+    if whole is not None:
+        return views(memoryview(whole), segment)
+    descriptor = _open(segment, os.O_RDONLY)
     try:
-        descriptor = os.open(segment.path, os.O_RDWR if mode in ("r+", "w+") else os.O_RDONLY)
+        return [_read_at(descriptor, offset, length) for offset, length in segment.spans]
+    finally:
+        os.close(descriptor)
+
+
+def map_file(segment: Segment, mode: str) -> mmap.mmap | None:
+    """The file, mapped; None where it has to be copied, as each mapping would keep a descriptor."""
+    descriptor = _open(segment, os.O_RDWR if mode in ("r+", "w+") else os.O_RDONLY)
+    try:
+        if sys.version_info >= (3, 13):
+            return mmap.mmap(descriptor, 0, access=_ACCESS[mode], trackfd=False)
+        if len(_mapped) >= _MAX_MAPPED and mode not in ("r+", "w+"):
+            return None
+        whole = mmap.mmap(descriptor, 0, access=_ACCESS[mode])
+        _mapped.add(whole)
+        return whole
+    finally:
+        os.close(descriptor)
+
+
+def views(mapped: memoryview, segment: Segment) -> list[memoryview]:
+    """The buffers in a file that is mapped."""
+    return [mapped[offset : offset + length] for offset, length in segment.spans]
+
+
+def _open(segment: Segment, flags: int) -> int:
+    try:
+        return os.open(segment.path, flags)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             error.errno, "the file that holds a large argument or result has gone", segment.path
         ) from None
-    try:
-        if mode is None:
-            return [_read_at(descriptor, offset, length) for offset, length in segment.spans]
-        if sys.version_info >= (3, 13):
-            mapped = memoryview(mmap.mmap(descriptor, 0, access=_ACCESS[mode], trackfd=False))
-        elif len(_mapped) < _MAX_MAPPED or mode in ("r+", "w+"):
-            whole = mmap.mmap(descriptor, 0, access=_ACCESS[mode])  # keeps a descriptor open
-            _mapped.add(whole)
-            mapped = memoryview(whole)
-        else:
-            return [_read_at(descriptor, offset, length) for offset, length in segment.spans]
-    finally:
-        os.close(descriptor)
-    return [mapped[offset : offset + length] for offset, length in segment.spans]
 
 
 def _read_at(descriptor: int, offset: int, length: int) -> bytearray:

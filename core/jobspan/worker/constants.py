@@ -54,7 +54,7 @@ def _is_number(kind: type) -> bool:
 class _Constant:
     """One object, and where its bytes are."""
 
-    __slots__ = ("blob", "checked", "in_flight", "last", "obj", "reference", "segment", "uses")
+    __slots__ = ("blob", "checked", "in_flight", "last", "obj", "reference", "segment", "uses", "written")
 
     def __init__(self, obj: Any, blob: bytes, segment: Segment | None, reference: Reference) -> None:
         self.obj = obj
@@ -65,6 +65,7 @@ class _Constant:
         self.uses = 0  # tasks that it was sent with
         self.last = -1
         self.in_flight = 0  # batches
+        self.written: list[Any] | None = None  # what is in the file, mapped, once it was looked at
 
     @property
     def is_written_to(self) -> bool:
@@ -89,7 +90,7 @@ class Constants:
     active = False
     """Whether there is anything to refer to."""
 
-    rereads = False
+    rereads: bool
     """Whether there are constants in files, which take time to compare."""
 
     maps: bool
@@ -99,6 +100,7 @@ class Constants:
         self._transfer = transfer
         self.maps = bool(is_local and transfer.max_nbytes and transfer.mmap_mode)
         self._may_write = is_local  # workers can open files
+        self.rereads = is_local and bool(_kept)  # of an earlier call, perhaps this one's too
         self._run = f"{os.getpid()}-{next(_runs)}"
         self._numbers = count()
         self._by_id: dict[int, _Constant] = {}
@@ -228,7 +230,9 @@ class Constants:
             return False
         if not buffers or constant.segment is None:
             return True
-        written = segments.read(constant.segment, "r")[-len(buffers) :]
+        if constant.written is None:
+            constant.written = segments.read(constant.segment, "r")
+        written = constant.written[-len(buffers) :]
         return all(_is_same(buffer.raw(), there) for buffer, there in zip(buffers, written, strict=True))
 
     def references(self) -> list[Reference]:
@@ -341,6 +345,7 @@ def _forget(key: int) -> None:
 
 
 def _drop(constant: _Constant) -> None:
+    constant.written = None
     if constant.segment is not None:
         segments.remove(constant.segment)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from jobspan.persist import segments
+from jobspan.persist import mappings, segments
 from jobspan.persist.pickling import loads
 from jobspan.persist.segments import Segment
 
@@ -45,7 +45,8 @@ def fetch(reference: Reference) -> Any:
     key, blob, segment, mode, one_for_all = reference
     if one_for_all and key in _objects:
         return _objects[key]
-    buffers = [] if segment is None else segments.read(segment, mode)
+    read = segments.read if one_for_all else mappings.read
+    buffers = [] if segment is None else read(segment, mode)
     obj = loads(buffers[0], buffers=buffers[1:]) if blob is None else loads(blob, buffers=buffers)
     if one_for_all:
         if any(run != key[0] for run, _ in _objects):
