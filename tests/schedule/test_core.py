@@ -65,11 +65,17 @@ class World:
                 )
                 assert ticket not in self.flying
                 self.flying[ticket] = batch
-                assert len(self.flying) <= (1 if self.policy.inline else 2 * self.width)
+                assert len(self.flying) <= self.most_in_flight()
             case Emit(values, _):
                 assert values
                 self.emitted += values
                 self.held.append(order)
+
+    def most_in_flight(self) -> int:
+        if self.policy.inline:
+            return 1
+        one_size = self.policy.batch_size is not None and self.policy.window is None
+        return (8 if one_size and self.policy.timeout_s is None else 2) * self.width
 
     def wait(self) -> None:
         self.now += 0.01
@@ -268,3 +274,30 @@ def test_batches_of_one_epoch_have_no_code_of_the_input_between_them() -> None:
     assert epochs(ran_code=True) == [1, 2, 3, 4]
     found.clear()
     assert epochs(ran_code=False) == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "batch_size", "window", "most"),
+    [(1e-6, 1, None, 16), (1e-4, 1, None, 8), (0.5, 1, None, 4), (1e-6, None, None, 4), (1e-6, 1, 1000, 4)],
+)
+def test_very_short_batches_of_a_given_size_are_sent_further_ahead(
+    seconds: float, batch_size: int | None, window: int | None, most: int
+) -> None:
+    scheduler = Scheduler(Policy(batch_size=batch_size, window=window, round_trip_s=3e-4), 2, 0.0)
+    flying: list[Send] = []
+    deepest = offered = 0
+    for _ in range(500):
+        match scheduler.next_order(0.0):
+            case Pull(limit):
+                scheduler.offer([number(offered + i) for i in range(limit)])
+                offered += limit
+            case Send() as send:
+                flying.append(send)
+                deepest = max(deepest, len(flying))
+            case Emit(values, nbytes):
+                scheduler.consumed(len(values), nbytes)
+            case _:
+                ticket, batch = flying.pop(0)
+                count = len(batch.tasks)
+                scheduler.complete(Completion(ticket, [0] * count, None, None, "w", seconds * count, 0))
+    assert deepest == most

@@ -8,6 +8,8 @@ Invariant: sizes depend only on what was measured; the first batches are one tas
 
 from __future__ import annotations
 
+from math import ceil
+
 from jobspan.schedule.policy import BUDGET_S
 
 _WORTH = 20.0  # a batch lasts this many round trips: 5 % overhead at most
@@ -16,6 +18,7 @@ _GROWTH = 8  # from one measured batch to the next
 _NEVER = float("inf")
 _EPSILON = 1e-9
 _MEMORY = 0.5  # weight of the past in the running means
+_FEWEST, _MOST = 2, 8  # batches that a worker has ahead
 
 
 class BatchSizer:
@@ -41,6 +44,11 @@ class BatchSizer:
     def smallest(self) -> int:
         """Tasks that last one round trip: a smaller batch would cost more than it spreads."""
         return max(1, int(self._round_trip_s / max(self._task_s or _NEVER, _EPSILON)))
+
+    def depth(self, size: int) -> int:
+        """Batches of `size` tasks to send ahead for each worker: they should last until the next ones come."""
+        batch_s = size * (self._task_s or _NEVER)
+        return max(_FEWEST, min(1 + ceil(self._round_trip_s / max(batch_s, _EPSILON)), _MOST))
 
     def learn(self, count: int, seconds: float, nbytes: int) -> None:
         """A batch of `count` tasks took `seconds`, and its results have `nbytes`."""

@@ -8,7 +8,8 @@ Invariants:
 
 - Every task that was offered is emitted exactly once, in order where the policy says so, or the run fails.
 - No more than ``policy.window`` tasks are pulled and not yet consumed, and no more than ``2 * width`` batches are
-  in flight. Results held for the consumer stay below ``policy.held_bytes``, as far as their sizes are foreseen.
+  in flight, or ``8 * width`` very short ones of a size that the user gave. Results held for the consumer stay below
+  ``policy.held_bytes``, as far as their sizes are foreseen.
 - Unless the run is over, something is always in flight, waiting to be consumed, or ordered next: it cannot get stuck.
 """
 
@@ -78,6 +79,8 @@ class Scheduler:
         self._begun = now
         self._sizer = BatchSizer(policy.round_trip_s)
         self._max_in_flight = 1 if policy.inline else width if policy.timeout_s else 2 * width
+        one_by_one = policy.inline or policy.timeout_s
+        self._deepens = bool(policy.batch_size and policy.window is None and not one_by_one)
         self._sent_at: dict[Ticket, float] = {}  # only where there is a time-out
 
         self._source_open = True
@@ -134,6 +137,8 @@ class Scheduler:
             self._finished[first] = values, nbytes
             self._held_bytes += nbytes
             self._sizer.learn(done, completion.seconds, nbytes)
+            if self._deepens:
+                self._max_in_flight = self._width * self._sizer.depth(len(tasks))
         if completion.error is not None:
             self._fail(completion.error)
         elif done < len(tasks):
@@ -191,7 +196,7 @@ class Scheduler:
         if self._error is not None:
             return Fail(self._error)
         size = self._batch_size(now)
-        if len(self._in_flight) == self._max_in_flight:
+        if len(self._in_flight) >= self._max_in_flight:
             if pull := self._next_pull(self._reserve(size)):
                 return pull
         elif size:

@@ -76,6 +76,14 @@ def _named(name: str) -> _Named:
     return _Named(name)
 
 
+def arrived(filters: Filters) -> tuple[Any, ...]:
+    """What travelled, as it stands in ``warnings.filters``."""
+    return tuple(
+        (action, text, _named(category) if isinstance(category, str) else category, module, line)
+        for action, text, category, module, line in filters
+    )
+
+
 class _Ear:
     """What the batches that run at the same time in one worker share."""
 
@@ -136,18 +144,15 @@ _ear: _Ear | None = None
 
 
 @contextmanager
-def heard(filters: Filters, warned: list[Warned]) -> Iterator[None]:
-    """Let `filters` hold, and put what is warned of into `warned` at the end."""
+def heard(filters: tuple[Any, ...], warned: list[Warned]) -> Iterator[None]:
+    """Let `filters` that have `arrived` hold, and put what is warned of into `warned` at the end."""
     global _ear  # noqa: PLW0603  one per worker
     if _ear is None:
         _ear = _Ear()
     ear = _ear
     counts: _Counts = {}
     token = ear.counts.set(counts)
-    meant = [
-        (action, text, _named(category) if isinstance(category, str) else category, module, line)
-        for action, text, category, module, line in filters
-    ]
+    meant = list(filters)  # a task may change it
     ear.open(meant)
     try:
         if _PER_THREAD:
