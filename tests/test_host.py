@@ -106,7 +106,7 @@ def test_what_the_interpreter_lacks_is_replaced_and_said_once(
     if not host.has_threads():
         pytest.skip("no threads here to choose instead")
     monkeypatch.setattr(host, lacking, no)
-    monkeypatch.setattr(errors, "_said", set())
+    monkeypatch.setattr(errors, "_said", {})
     with pytest.warns(FallbackWarning, match=f"backend='{name}' runs as backend='{substitute}'") as caught:
         results = [Parallel(n_jobs=2, backend=name)([delayed(abs)(-1)]) for _ in range(2)]
     assert results == [[1], [1]]

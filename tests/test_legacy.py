@@ -24,6 +24,7 @@ from jobspan.backends.legacy.jobs import find_submit
 from jobspan.backends.legacy.parallel import LegacyOptions
 from jobspan.backends.legacy.traits import is_legacy
 from jobspan.model import Batch
+from threaded import Threaded
 
 needs_threads = pytest.mark.skipif(not host.has_threads(), reason="there are no threads here")
 needs_processes = pytest.mark.skipif(not host.has_processes(), reason="there are no processes here")
@@ -31,24 +32,16 @@ needs_processes = pytest.mark.skipif(not host.has_processes(), reason="there are
 SQUARES = [i * i for i in range(20)]
 
 
-class Base(ParallelBackendBase):
-    """Two threads, and a record of what was called."""
-
-    supports_retrieve_callback = True
+class Base(Threaded):
+    """It records what was called."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.said: list[str] = []
-        self.sent = 0
-
-    def effective_n_jobs(self, n_jobs: int) -> int:
-        return 2 if n_jobs == -1 else n_jobs
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, **kwargs: Any) -> int:
         self.said.append("configure")
-        self.parallel, self.kwargs = parallel, kwargs
-        self.pool = ThreadPoolExecutor(2)
-        return self.effective_n_jobs(n_jobs)
+        return super().configure(n_jobs, parallel, **kwargs)
 
     def start_call(self) -> None:
         self.said.append("start")
@@ -67,16 +60,7 @@ class Base(ParallelBackendBase):
 
     def terminate(self) -> None:
         self.said.append("terminate")
-        self.pool.shutdown()
-
-    def submit(self, func: Callable[[], Any], callback: Any = None) -> Any:
-        self.sent += 1
-        future = self.pool.submit(func)
-        future.add_done_callback(callback)
-        return future
-
-    def retrieve_result_callback(self, out: Any) -> Any:
-        return out.result()
+        super().terminate()
 
 
 class Sharing(Base):
@@ -575,7 +559,7 @@ def test_tasks_are_one_level_below_the_backend(kind: type[Base]) -> None:
 
 @needs_threads
 def test_an_instance_in_use_lets_the_inner_call_run_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(errors, "_said", set())
+    monkeypatch.setattr(errors, "_said", {})
     instance = Sharing()
 
     def inner() -> list[int]:

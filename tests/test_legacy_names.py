@@ -4,49 +4,31 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import pytest
 
 from jobspan import Parallel, delayed, effective_n_jobs, host, parallel_config, register_parallel_backend, registry
-from jobspan.backends.legacy.base import ParallelBackendBase
+from threaded import Threaded
 
 needs_threads = pytest.mark.skipif(not host.has_threads(), reason="there are no threads here")
 needs_processes = pytest.mark.skipif(not host.has_processes(), reason="there are no processes here")
 
 
-class Pool(ParallelBackendBase):
-    supports_retrieve_callback = True
+class Pool(Threaded):
     supports_sharedmem = True
+    threads = 3
     made: ClassVar[list[Pool]] = []
 
     def __init__(self, address: str = "here", **options: Any) -> None:
         super().__init__(**options)
         self.address = address
-        self.calls = self.sent = 0
+        self.calls = 0
         self.made.append(self)
-
-    def effective_n_jobs(self, n_jobs: int) -> int:
-        return 3 if n_jobs == -1 else min(n_jobs, 3)
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, **kwargs: Any) -> int:
         self.calls += 1
-        self.parallel, self.kwargs = parallel, kwargs
-        self.pool = ThreadPoolExecutor(3)
-        return self.effective_n_jobs(n_jobs)
-
-    def submit(self, func: Callable[[], Any], callback: Any = None) -> Any:
-        self.sent += 1
-        future = self.pool.submit(func)
-        future.add_done_callback(callback)
-        return future
-
-    def retrieve_result_callback(self, out: Any) -> Any:
-        return out.result()
-
-    def terminate(self) -> None:
-        self.pool.shutdown()
+        return super().configure(n_jobs, parallel, **kwargs)
 
 
 class Far(Pool):

@@ -83,7 +83,7 @@ def test_a_log_file_may_be_named_without_a_folder(tmp_path: Path, monkeypatch: p
 def test_a_log_file_that_cannot_be_written_is_told_and_times_are_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(errors, "_said", set())
+    monkeypatch.setattr(errors, "_said", {})
     (tmp_path / "file").write_text("")
     with pytest.warns(FallbackWarning, match=r"run\.log cannot be written"):
         timed = PrintTime(logfile=tmp_path / "file" / "run.log")

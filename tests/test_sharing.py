@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import glob
 import os
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -164,7 +165,7 @@ def test_shared_hands_one_object_to_all_tasks_of_a_worker(copying_backend: Any) 
     assert len(set(found)) == len({pid for pid, _ in found})
 
 
-def test_shared_arrays_are_read_only(backend: Any) -> None:
+def writer() -> Callable[[Any], str]:
     def write(x: Any) -> str:
         try:
             x[0] = 1
@@ -172,8 +173,12 @@ def test_shared_arrays_are_read_only(backend: Any) -> None:
             return str(error)
         return "written"
 
+    return write
+
+
+def test_shared_arrays_are_read_only(backend: Any) -> None:
     array = shared(numpy.zeros(300_000))
-    results = Parallel(n_jobs=2, backend=backend)(delayed(write)(array) for _ in range(4))
+    results = Parallel(n_jobs=2, backend=backend)(delayed(writer())(array) for _ in range(4))
     assert results == ["assignment destination is read-only"] * 4
 
 
@@ -209,15 +214,8 @@ def test_shared_keeps_nothing_alive() -> None:
     [("c", "written"), ("r", "assignment destination is read-only"), ("r+", "written"), (None, "written")],
 )
 def test_mmap_mode_says_how_workers_see_large_arrays(local: str, mode: str | None, outcome: str) -> None:
-    def write(x: Any) -> str:
-        try:
-            x[0] = 1
-        except ValueError as error:
-            return str(error)
-        return "written"
-
     array = numpy.zeros(200_000)
-    results = Parallel(n_jobs=2, backend=local, mmap_mode=mode)(delayed(write)(array) for _ in range(2))
+    results = Parallel(n_jobs=2, backend=local, mmap_mode=mode)(delayed(writer())(array) for _ in range(2))
     assert results == [outcome] * 2
     assert array[0] == 0
 

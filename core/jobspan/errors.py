@@ -86,14 +86,14 @@ def time_out(message: str) -> TimeoutError:
     return error
 
 
-_said: set[str] = set()
+_said: dict[str, object] = {}
 
 
 def say_once(message: str) -> None:
     """Warn of a fallback, as of the caller's line outside jobspan; the same words are said only once."""
-    if message in _said:
+    mine = object()
+    if _said.setdefault(message, mine) is not mine:  # by this call, or in another thread at the same time
         return
-    _said.add(message)
     level, frame = 1, sys._getframe(0)  # noqa: SLF001  warnings has this from 3.12 on, as skip_file_prefixes
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("jobspan."):
         level, frame = level + 1, frame.f_back

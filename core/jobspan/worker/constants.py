@@ -332,10 +332,11 @@ def _keep(constant: _Constant) -> None:
         _kept[key] = constant, reference
         room = KEPT_NBYTES
         for other in reversed(list(_kept)):
-            held = _kept[other][0].segment
-            room -= 0 if held is None else held.nbytes
-            if room < 0:
-                _drop(_kept.pop(other)[0])
+            found = _kept.get(other)  # None: its object has just gone
+            if found is not None and found[0].segment is not None:
+                room -= found[0].segment.nbytes
+                if room < 0:
+                    _forget(other)
 
 
 def _forget(key: int) -> None:

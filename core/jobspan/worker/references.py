@@ -49,7 +49,7 @@ def fetch(reference: Reference) -> Any:
     buffers = [] if segment is None else read(segment, mode)
     obj = loads(buffers[0], buffers=buffers[1:]) if blob is None else loads(blob, buffers=buffers)
     if one_for_all:
-        if any(run != key[0] for run, _ in _objects):
+        if any(run != key[0] for run, _ in list(_objects)):
             _objects.clear()  # of an earlier run
         return _objects.setdefault(key, obj)
     return obj

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from _thread import allocate_lock
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -88,9 +89,7 @@ class _Ear:
     """What the batches that run at the same time in one worker share."""
 
     def __init__(self) -> None:
-        import threading
-
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._batches = 0
         self._show: Any = None
         self._filters: Any = None
@@ -140,20 +139,16 @@ def _set_filters(filters: Any) -> None:
     warnings.filters = filters
 
 
-_ear: _Ear | None = None
+_ear = _Ear()
 
 
 @contextmanager
 def heard(filters: tuple[Any, ...], warned: list[Warned]) -> Iterator[None]:
     """Let `filters` that have `arrived` hold, and put what is warned of into `warned` at the end."""
-    global _ear  # noqa: PLW0603  one per worker
-    if _ear is None:
-        _ear = _Ear()
-    ear = _ear
     counts: _Counts = {}
-    token = ear.counts.set(counts)
+    token = _ear.counts.set(counts)
     meant = list(filters)  # a task may change it
-    ear.open(meant)
+    _ear.open(meant)
     try:
         if _PER_THREAD:
             with warnings.catch_warnings():
@@ -162,8 +157,8 @@ def heard(filters: tuple[Any, ...], warned: list[Warned]) -> Iterator[None]:
         else:
             yield
     finally:
-        ear.close()
-        ear.counts.reset(token)
+        _ear.close()
+        _ear.counts.reset(token)
         if counts:
             warned += _portable(counts)
 
