@@ -60,6 +60,7 @@ def test_unordered_results_are_complete(backend: Any) -> None:
     assert sorted(results) == list(range(200))
 
 
+@pytest.mark.thread_unsafe(reason="the two workers of a given executor would be busy with others' tasks")
 def test_unordered_results_come_as_they_are_finished(parallel_backend_: Any) -> None:
     def slow(index: int, seconds: float) -> int:
         time.sleep(seconds)
@@ -349,16 +350,16 @@ def test_a_fixed_batch_size_is_kept(size: int, sent: list[int]) -> None:
 
 @needs_threads
 def test_after_a_failure_threads_soon_begin_nothing_more() -> None:
-    begun: list[int] = []
+    begun: list[int] = []  # by which thread
 
-    def work(i: int) -> None:
-        begun.append(i)
+    def work() -> None:
+        begun.append(threading.get_ident())
         time.sleep(0.02)
-        if i == 1000:
+        if begun[0] != threading.get_ident():
             raise ValueError("the first of the second batch")
 
     with pytest.raises(ValueError, match="second batch"):
-        Parallel(n_jobs=2, backend="threads", batch_size=1000)(delayed(work)(i) for i in range(2000))
+        Parallel(n_jobs=2, backend="threads", batch_size=1000)(delayed(work)() for _ in range(2000))
     time.sleep(0.3)  # more than the time budget and a task
     count = len(begun)
     time.sleep(0.3)
@@ -403,6 +404,7 @@ def test_parallel_backend_means_all_cpus() -> None:
         assert jobspan.effective_n_jobs(None) == jobspan.cpu_count()
 
 
+@pytest.mark.thread_unsafe(reason="the name is the process's")
 def test_a_registered_backend_is_found_by_name() -> None:
     from jobspan.testing import ScriptedBackend
 

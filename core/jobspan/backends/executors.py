@@ -79,7 +79,7 @@ class ExecutorSession:
             budget_s=request.budget_s,
             watch=request.watch,
             transfer=request.transfer,
-            is_local=is_local,
+            way="file" if is_local else "batch",
         )
         self._inbox: Inbox[tuple[Ticket, Future[Any]]] = Inbox()
         self._futures: dict[Ticket, Future[Any]] = {}

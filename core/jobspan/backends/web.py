@@ -13,12 +13,13 @@ from collections import deque
 from collections.abc import Sequence
 from pickle import PickleBuffer
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobspan import host
 from jobspan.backends.base import Closing, OpenRequest, Session, Traits
 from jobspan.errors import CannotBlock, JobspanError, WorkerBootError, WorkerLost
 from jobspan.model import Batch, Completion, Fact, Started, Ticket
+from jobspan.worker.references import Key
 from jobspan.worker.reply import decode_reply
 from jobspan.worker.wire import BatchEncoder
 
@@ -96,6 +97,15 @@ class WebBackend:
             pool.shutdown()
 
 
+class _Encoded(NamedTuple):
+    """A batch that waits for a worker; `payload` and `buffers` are JavaScript's."""
+
+    ticket: Ticket
+    payload: Any
+    buffers: Any
+    needs: tuple[Key, ...]
+
+
 class WebSession:
     """Batches on some workers of a pool."""
 
@@ -103,14 +113,15 @@ class WebSession:
         self._pool = pool
         self._arrived: list[Started | Completion | tuple[Worker, Reply]] = []
         self._signal: Any = None
-        self._waiting: deque[tuple[Ticket, Any, Any]] = deque()
+        self._waiting: deque[_Encoded] = deque()
+        self._known: dict[Worker, set[Key]] = {}  # what each worker was sent of `BatchEncoder.messages`
         self._sent_at: dict[Ticket, float] = {}
         self._ahead = 0  # batches to send to a worker that is busy
         self._refused: WorkerBootError | None = None
         self._closed = False
         self.width = request.n_jobs or host.cpu_count()
         frame = request.frame.within(self.width)
-        self._encoder = BatchEncoder(frame, budget_s=request.budget_s, watch=request.watch)
+        self._encoder = BatchEncoder(frame, budget_s=request.budget_s, watch=request.watch, way="message")
         self._workers = pool.lend(self.width, self._hear)
 
     def submit(self, ticket: Ticket, batch: Batch, /) -> None:
@@ -126,11 +137,12 @@ class WebSession:
             return
         out_of_band: list[PickleBuffer] = []
         try:
-            payload = self._encoder.encode(batch, buffer_callback=out_of_band.append)
+            payload = self._encoder.encode(batch, ticket=ticket, buffer_callback=out_of_band.append)
         except Exception as error:  # noqa: BLE001  pickling runs users' code
             self._lose(ticket, error)
             return
-        self._waiting.append((ticket, to_js(payload), export_buffers(out_of_band)))
+        needs = self._encoder.needs
+        self._waiting.append(_Encoded(ticket, to_js(payload), export_buffers(out_of_band), needs))
         self._dispatch()
 
     def _dispatch(self) -> None:
@@ -138,9 +150,24 @@ class WebSession:
             worker = min(self._workers, key=lambda worker: (not worker.is_available, len(worker.held)))
             if not worker.is_available or len(worker.held) > self._ahead:
                 return
-            ticket, payload, buffers = self._waiting.popleft()
+            ticket, payload, buffers, needs = self._waiting.popleft()
+            self._teach(worker, needs)
             self._sent_at[ticket] = perf_counter()
             worker.send(ticket, payload, buffers)
+
+    def _teach(self, worker: Worker, needs: Sequence[Key]) -> None:
+        """Send what the worker does not have yet of constants, and let it forget those that have changed since."""
+        messages, known = self._encoder.messages, self._known.setdefault(worker, set())
+        missing = {key: messages[key] for key in needs if key not in known}
+        outdated = [key for key in known if key not in messages]
+        if missing or outdated:
+            known.update(missing)
+            known.difference_update(outdated)
+            worker.teach(missing, outdated)
+
+    def rereads(self) -> bool:
+        """Whether there are large constants, which are looked at again after code of the input ran."""
+        return self._encoder.rereads
 
     def _hear(self, worker: Worker, news: News) -> None:
         from jobspan.web.pool import Gone, Reply, TaskStarted
@@ -156,12 +183,13 @@ class WebSession:
                 self._put((worker, news))
             case Gone(tickets, error):
                 self._workers.remove(worker)
+                self._known.pop(worker, None)
                 if isinstance(error, WorkerBootError):
                     self._refused = error
                 elif self._waiting:
                     self._workers += self._pool.lend(1, self._hear)
                 if self._refused is not None or not self._workers:
-                    tickets = tickets + [ticket for ticket, _, _ in self._waiting]
+                    tickets = tickets + [waiting.ticket for waiting in self._waiting]
                     self._waiting.clear()
                 for ticket in tickets:
                     self._lose(ticket, error, worker.name)
@@ -205,7 +233,11 @@ class WebSession:
 
     def _take(self) -> list[Fact]:
         items, self._arrived = self._arrived, []
-        return [item if isinstance(item, Started | Completion) else self._decode(*item) for item in items]
+        facts = [item if isinstance(item, Started | Completion) else self._decode(*item) for item in items]
+        for fact in facts:
+            if isinstance(fact, Completion):
+                self._encoder.done(fact.ticket)
+        return facts
 
     def _decode(self, worker: Worker, reply: Reply) -> Completion:
         try:
@@ -217,9 +249,9 @@ class WebSession:
     def cancel(self, tickets: Sequence[Ticket], /) -> None:
         """Take back what no worker has."""
         unwanted = set(tickets)
-        for waiting in [item for item in self._waiting if item[0] in unwanted]:
+        for waiting in [item for item in self._waiting if item.ticket in unwanted]:
             self._waiting.remove(waiting)
-            self._lose(waiting[0], JobspanError("the batch was cancelled before a worker had it"))
+            self._lose(waiting.ticket, JobspanError("the batch was cancelled before a worker had it"))
 
     def close(self, how: Closing, /) -> None:
         """Give the workers back; with ``kill`` those that are busy end within a second."""
@@ -228,6 +260,10 @@ class WebSession:
         self._closed = True
         self._waiting.clear()
         for worker in self._workers:
+            if known := self._known.get(worker):
+                worker.teach({}, known)
             self._pool.give_back(worker, kill=how == "kill")
         self._workers = []
+        self._known = {}
+        self._encoder.close()
         self.wake()

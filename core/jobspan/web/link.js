@@ -114,6 +114,7 @@
         const transfer = [payload.buffer, ...buffers.map((buffer) => buffer.buffer)];
         worker.postMessage({ type: "batch", ticket, payload, buffers }, transfer);
       },
+      teach: (payload) => worker.postMessage({ type: "constants", payload }, [payload.buffer]),
       // In node: whether this worker keeps the program running.
       hold: (wanted) => (wanted ? worker?.ref?.() : worker?.unref?.()),
       killLater(milliseconds) {

@@ -7,7 +7,7 @@ sent to it. One that is lent again while it still finishes what an earlier sessi
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import js
@@ -17,10 +17,12 @@ from pyodide.ffi import create_proxy, to_js
 from jobspan import host
 from jobspan.errors import JobspanError, WorkerBootError, WorkerLost
 from jobspan.model import Ticket
+from jobspan.persist.pickling import dumps
 from jobspan.web import environment, output
 from jobspan.web.environment import Survey
 from jobspan.web.link import link, source
 from jobspan.web.protocol import import_buffers
+from jobspan.worker.references import Key
 
 BOOT_DEADLINE_S = 60.0
 """A worker that boots has to give a sign of life this often."""
@@ -90,6 +92,10 @@ class Worker:
         self.state = "busy"
         self._link.hold(True)
         self._link.send(ticket, payload, buffers)
+
+    def teach(self, sent: Mapping[Key, bytes], outdated: Collection[Key]) -> None:
+        """Send constants that batches will refer to, and name those that none will refer to any more."""
+        self._link.teach(to_js(dumps((dict(sent), tuple(outdated)))))
 
     def lend(self, listener: Listener) -> None:
         """Let `listener` hear of this worker from now on; `Ready` if it has to wait for it."""

@@ -10,6 +10,8 @@ init       ``module`` (URL of pyodide.mjs), ``options`` (for loadPyodide), ``nam
 reproduce  ``environment``: ``packages`` (of the distribution, to load by name), ``loadedPackages``,
            ``paths``, ``sizes`` and ``contents`` (files to write), ``path`` (sys.path), ``folder``
            (the working directory); sent again when more was installed
+constants  ``payload`` (pickled, for `jobspan.worker.references.learn`): what batches refer to from now
+           on, and what none will refer to any more
 batch      ``ticket``, ``payload`` (what `jobspan.worker.wire.encode_batch` made), ``buffers``
 =========  =========================================================================================
 

@@ -13,8 +13,15 @@ from typing import Any
 
 from pyodide.ffi import to_js
 
+from jobspan.persist.pickling import loads
 from jobspan.web.protocol import export_buffers, import_buffers
+from jobspan.worker.references import learn
 from jobspan.worker.wire import run_encoded
+
+
+def learn_constants(payload: Any) -> None:
+    """Take in what batches will refer to."""
+    learn(*loads(payload.to_bytes()))
 
 
 def make_runner(

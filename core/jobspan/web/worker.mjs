@@ -8,7 +8,7 @@
   const port = threads ? threads.parentPort : self;
   const post = (message, transfer = []) => port.postMessage(message, transfer);
 
-  let python, setUp, run;
+  let python, setUp, run, learn;
   let last = Promise.resolve();
 
   const handlers = {
@@ -43,7 +43,9 @@ set_up`);
       const started = (ticket, index, at) => post({ type: "started", ticket, index, at });
       const reply = (ticket, payload, buffers) =>
         post({ type: "reply", ticket, payload, buffers }, [payload.buffer, ...buffers.map((b) => b.buffer)]);
-      run = python.pyimport("jobspan.web.serve").make_runner(name, started, reply);
+      const serve = python.pyimport("jobspan.web.serve");
+      run = serve.make_runner(name, started, reply);
+      learn = serve.learn_constants;
       post({ type: "ready" });
     },
 
@@ -59,6 +61,10 @@ set_up`);
       Object.assign(python.loadedPackages, loadedPackages);
       python.FS.mkdirTree(folder);
       setUp(path, folder);
+    },
+
+    async constants({ payload }) {
+      learn(payload);
     },
 
     async batch({ ticket, payload, buffers }) {

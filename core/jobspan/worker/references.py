@@ -6,11 +6,15 @@ was marked by `shared` is one object for all tasks of a worker.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 from jobspan.persist import mappings, segments
 from jobspan.persist.pickling import loads
 from jobspan.persist.segments import Segment
+
+Key: TypeAlias = tuple[str, int]
+"""The run, and the constant's number in it."""
 
 
 class Reference(NamedTuple):
@@ -19,9 +23,9 @@ class Reference(NamedTuple):
     Attributes
     ----------
     key : (str, int)
-        The run, and the constant's number in it.
+        What it is called.
     blob : bytes or None
-        Its pickle; None: it is the first of the buffers.
+        Its pickle; None: it is the first of the buffers, or the worker was sent it before.
     segment : Segment or None
         The file with its buffers.
     mode : str or None
@@ -30,14 +34,23 @@ class Reference(NamedTuple):
         Whether all tasks of a worker get the same object.
     """
 
-    key: tuple[str, int]
+    key: Key
     blob: bytes | None
     segment: Segment | None
     mode: str | None
     one_for_all: bool
 
 
-_objects: dict[tuple[str, int], Any] = {}
+_sent: dict[Key, bytes] = {}
+_objects: dict[Key, Any] = {}
+
+
+def learn(sent: Mapping[Key, bytes], outdated: Iterable[Key]) -> None:
+    """Keep the pickles that later batches refer to, and let go of what none will refer to any more."""
+    for key in outdated:
+        _sent.pop(key, None)
+        _objects.pop(key, None)
+    _sent.update(sent)
 
 
 def fetch(reference: Reference) -> Any:
@@ -45,9 +58,12 @@ def fetch(reference: Reference) -> Any:
     key, blob, segment, mode, one_for_all = reference
     if one_for_all and key in _objects:
         return _objects[key]
-    read = segments.read if one_for_all else mappings.read
-    buffers = [] if segment is None else read(segment, mode)
-    obj = loads(buffers[0], buffers=buffers[1:]) if blob is None else loads(blob, buffers=buffers)
+    buffers: list[Any] = []
+    if segment is not None:
+        buffers = (segments.read if one_for_all else mappings.read)(segment, mode)
+    if blob is None:
+        blob = _sent[key] if segment is None else buffers.pop(0)
+    obj = loads(blob, buffers=buffers)
     if one_for_all:
         if any(run != key[0] for run, _ in list(_objects)):
             _objects.clear()  # of an earlier run

@@ -7,7 +7,7 @@ large buffers beside them where the backend can carry them; every task gets obje
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from pickle import PickleBuffer
 from types import MethodType
@@ -18,10 +18,10 @@ from jobspan.model import Batch, Task, Ticket, Transfer, Warned
 from jobspan.persist import segments
 from jobspan.persist.pickling import BufferSink, dumps, explain, is_picklable, load_referring, loads
 from jobspan.persist.segments import Segment
-from jobspan.worker.constants import LEAST_NBYTES, Constants, are_atomic
+from jobspan.worker.constants import LEAST_NBYTES, Constants, Way, are_atomic
 from jobspan.worker.describe import add_note, argument_name, describe_task, is_task, name_of, not_a_task
 from jobspan.worker.frame import Frame, established, unpack
-from jobspan.worker.references import Reference, fetch
+from jobspan.worker.references import Key, Reference, fetch
 from jobspan.worker.reply import Reply, Results, encode_lost, encode_reply
 from jobspan.worker.run import run_tasks
 from jobspan.worker.shared import sweep as sweep_shared
@@ -99,8 +99,8 @@ class BatchEncoder:
         As for `jobspan.worker.run.run_tasks`, on the worker.
     transfer : Transfer
         How large arguments and results travel.
-    is_local : bool
-        Whether the workers can open files of this machine.
+    way : {"file", "message", "batch"}
+        How what many tasks share comes to the workers: see `jobspan.worker.constants`.
     """
 
     def __init__(
@@ -110,15 +110,17 @@ class BatchEncoder:
         budget_s: float | None,
         watch: bool,
         transfer: Transfer = Transfer(),  # noqa: B008  a tuple
-        is_local: bool = False,
+        way: Way = "batch",
     ) -> None:
         self._frame = frame
         self._options: Options | None = None
         self._budget_s = budget_s
         self._watch = watch
         self._transfer = transfer
-        self._is_local = is_local
-        self._constants = Constants(transfer, is_local=is_local)
+        self._way = way
+        self._constants = Constants(transfer, way)
+        self.needs: tuple[Key, ...] = ()
+        """What of `messages` a worker needs for the batch that was encoded last."""
         self._functions: dict[int, tuple[Any, bytes | Reference]] = {}
 
     def encode(self, batch: Batch, *, ticket: Ticket = 0, buffer_callback: BufferSink | None = None) -> bytes:
@@ -138,7 +140,9 @@ class BatchEncoder:
         try:
             common, arguments = _compact(batch.tasks)
             if common is not None and are_atomic(arguments):
-                return dumps((batch.first, self._options, (self._dump_function(common),), arguments))
+                function = self._dump_function(common)
+                self._need([function])
+                return dumps((batch.first, self._options, (function,), arguments))
             return self._encode_each(batch, ticket, buffer_callback)
         except segments.NoRoomError:
             raise
@@ -188,6 +192,7 @@ class BatchEncoder:
         segment = constants.write_large()
         constants.send(ticket, segment)
         apart = Apart(items, constants.references(), segment, self._transfer.mmap_mode)
+        self._need([*functions, *apart.references])
         return dumps((batch.first, self._options, tuple(functions), apart))
 
     def _dump_function(self, function: Any) -> bytes | Reference:
@@ -196,20 +201,29 @@ class BatchEncoder:
         if known is not None:
             return known[1]
         large: list[PickleBuffer] = []
-        callback, least = (large.append, LEAST_NBYTES) if self._is_local else (None, 0)
+        callback, least = (large.append, LEAST_NBYTES) if self._way == "file" else (None, 0)
         blob = dumps(function, buffer_callback=callback, least=least, reducer=self._constants.reducer)
         dumped: bytes | Reference = blob
-        if self._is_local and (large or len(blob) >= LEAST_NBYTES):
+        if self._way != "batch" and (large or len(blob) >= LEAST_NBYTES):
             dumped = self._constants.fix(function, blob, large)
         if len(self._functions) >= _MANY_FUNCTIONS:
             self._functions.clear()
         self._functions[id(function)] = function, dumped
         return dumped
 
+    def _need(self, dumped: Sequence[bytes | Reference]) -> None:
+        if self._way == "message":
+            self.needs = tuple(each.key for each in dumped if isinstance(each, Reference))
+
+    @property
+    def messages(self) -> Mapping[Key, bytes]:
+        """Pickles that a worker is sent before the first batch that needs them, as long as batches may need them."""
+        return self._constants.messages
+
     def _results(self) -> tuple[str, int] | None:
         """How workers send large results; a plain tuple, since it goes with every batch."""
         folder, least = self._transfer.temp_folder, self._transfer.max_nbytes
-        return (segments.folder_for(folder), least) if self._is_local and least else None
+        return (segments.folder_for(folder), least) if self._way == "file" and least else None
 
     @property
     def rereads(self) -> bool:
