@@ -216,6 +216,28 @@ def test_a_web_worker_is_sent_a_constant_once(monkeypatch: pytest.MonkeyPatch) -
     assert len(pickled) <= 4
 
 
+def test_a_web_worker_forgets_constants_that_were_not_used_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not host.in_pyodide():
+        pytest.skip("there are no web workers here")
+    monkeypatch.setattr("jobspan.worker.constants.TAUGHT_NBYTES", 1_000_000)
+
+    def count_known() -> int:
+        from jobspan.worker.references import _sent
+
+        return len(_sent)
+
+    def tables() -> Any:
+        for i in range(20):
+            table = {key: key + i for key in range(50_000)}
+            for _ in range(3):
+                yield delayed(lambda x: x[0])(table)
+        yield delayed(count_known)()
+
+    *found, known = Parallel(n_jobs=1, backend="web", batch_size=1, pre_dispatch=2)(tables())
+    assert found == [i for i in range(20) for _ in range(3)]
+    assert known <= 6
+
+
 def test_what_was_refilled_leaves_no_file_behind_while_the_call_goes_on(local: str) -> None:
     before = len(files_of_ours())
     buffer, most = bytearray(200_000), 0

@@ -31,6 +31,9 @@ that refers to them, or in each batch again, where nothing is known of the worke
 LEAST_NBYTES = 1 << 16
 """Smaller objects go along with each task."""
 
+TAUGHT_NBYTES = 1 << 27
+"""Workers that are sent constants keep at most so many bytes that no batch under way needs, besides the latest."""
+
 ATOMIC = frozenset({int, float, complex, bool, str, bytes, type(None)})
 """Types whose values cannot be changed, so that tasks may as well get the same object."""
 
@@ -275,7 +278,8 @@ class Constants:
 
     def _bound_idle(self) -> None:
         """An input may bring ever new constants: those unused for longest give way."""
-        excess = sum(constant.nbytes for constant in self._idle.values()) - KEPT_NBYTES
+        most = TAUGHT_NBYTES if self._way == "message" else KEPT_NBYTES
+        excess = sum(constant.nbytes for constant in self._idle.values()) - most
         while excess > 0 and len(self._idle) > 1:
             longest = self._idle.pop(next(iter(self._idle)))
             excess -= longest.nbytes
