@@ -9,15 +9,17 @@ import os
 from collections import deque
 from concurrent.futures import Future
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobspan.backends.base import Closing, OpenRequest
 from jobspan.backends.crew import Kind, Pool, stop
 from jobspan.backends.executors import ExecutorSession
 from jobspan.backends.life import run_wanted
-from jobspan.backends.pools import IDLE_S, Lender
 from jobspan.errors import WorkerLost
 from jobspan.model import Batch, Completion, Staff, Task, Ticket
+
+if TYPE_CHECKING:
+    from jobspan.backends.pools import Lender
 
 _RSS_CHECK_S = 0.1
 
@@ -46,8 +48,8 @@ class _PoolSession(ExecutorSession):
         return completion
 
     @property
-    def _idle_s(self) -> float:
-        return self._request.staff.idle_worker_timeout or IDLE_S
+    def _idle_s(self) -> float | None:
+        return self._request.staff.idle_worker_timeout
 
 
 class LentSession(_PoolSession):

@@ -80,7 +80,7 @@ class Lender:
                 return self._idle.pop(position)
         return None
 
-    def give_back(self, pool: Pool, *, usable: bool, idle_s: float = IDLE_S) -> None:
+    def give_back(self, pool: Pool, *, usable: bool, idle_s: float | None = None) -> None:
         """Keep the pool for another session, or end what is not usable."""
         if not usable:
             pool.end(kill=True)
@@ -91,7 +91,7 @@ class Lender:
             if not usable:
                 return
             now = monotonic()
-            pool.expires = now + idle_s
+            pool.expires = now + (idle_s or IDLE_S)
             if self._closed:
                 surplus = [pool]
             else:

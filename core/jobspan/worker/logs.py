@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias
 
 from jobspan.persist.pickling import dumps, is_picklable, loads
-from jobspan.worker import relay
 
 Signature: TypeAlias = tuple[str, str, str]
 
@@ -73,18 +72,19 @@ def _signature(logger: logging.Logger, handler: logging.Handler) -> Signature:
 
 
 _logs: Logs | None = None
+_deliver: Callable[[bytes], bool] | None = None
 _before: list[tuple[logging.Logger, int]] = []
 _disabled_before: int | None = None
 _call_handlers = logging.Logger.callHandlers
 
 
-def follow(logs: Logs | None) -> None:
-    """Set up `logging` in this worker as the caller has it, and send the records there; None takes that back.
+def follow(logs: Logs | None, deliver: Callable[[bytes], bool]) -> None:
+    """Set up `logging` in this worker as the caller has it, and `deliver` the records there; None takes that back.
 
     Not by a handler: with one on the root logger, a task's own `logging.basicConfig` would do nothing, and records of
     loggers that do not propagate would not be heard.
     """
-    global _logs, _disabled_before  # noqa: PLW0603  there is one logging in a process
+    global _logs, _deliver, _disabled_before  # noqa: PLW0603  there is one logging in a process
     if logs == _logs:
         return
     _logs = None  # an interrupt on the way leaves it so, and the next run begins anew
@@ -104,7 +104,7 @@ def follow(logs: Logs | None) -> None:
     _disabled_before = logging.root.manager.disable
     logging.disable(logs.disabled)
     logging.Logger.callHandlers = _forward  # type: ignore[method-assign,assignment]  # a function, bound like one
-    _logs = logs
+    _logs, _deliver = logs, deliver
 
 
 def _forward(logger: logging.Logger, record: logging.LogRecord) -> None:
@@ -136,7 +136,7 @@ def _send(record: logging.LogRecord) -> bool:
         packed = pack(record)
     except Exception:  # noqa: BLE001  a message that does not fit its arguments; a handler reports it in logging's way
         return False
-    return relay.send_record(packed)
+    return _deliver is not None and _deliver(packed)
 
 
 def pack(record: logging.LogRecord) -> bytes:

@@ -233,7 +233,7 @@ def switch(relay: Relay | None) -> None:
     if logs is not None or "jobspan.worker.logs" in sys.modules:
         from jobspan.worker.logs import follow  # imports logging
 
-        follow(logs)
+        follow(logs, send_record)
 
 
 def _place(name: Literal["stdout", "stderr"], *, wanted: bool) -> None:
