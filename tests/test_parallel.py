@@ -88,11 +88,24 @@ def test_large_buffers_travel_both_ways(backend: Any) -> None:
 
 
 class CustomError(Exception):
-    """Needs two arguments, so that it cannot be unpickled."""
+    """Needs two arguments, so that pickle could not make it anew."""
 
     def __init__(self, a: int, b: int) -> None:
         super().__init__(f"{a} and {b}")
         self.a = a
+
+
+class KeywordError(ValueError):
+    def __init__(self, *, code: int) -> None:
+        super().__init__("code", code)
+        self.lock = threading.Lock()
+
+
+class DoublingError(OSError):
+    """Made anew by pickle, its text would grow."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(5, f"told: {text}")
 
 
 def test_the_tasks_own_exception_is_raised_with_a_note(backend: Any, run: Any) -> None:
@@ -129,14 +142,83 @@ def test_the_remote_traceback_is_told(copying_backend: Any) -> None:
     assert any("in outer" in note and "in inner" in note for note in info.value.__notes__)
 
 
-def test_an_exception_that_cannot_be_unpickled_is_told_and_breaks_nothing(backend: Any, run: Any) -> None:
+@pytest.mark.parametrize(
+    ("kind", "values", "keywords", "text"),
+    [
+        (CustomError, (1, 2), {}, "1 and 2"),
+        (KeywordError, (), {"code": 3}, "('code', 3)"),
+        (DoublingError, ("once",), {}, "[Errno 5] told: once"),
+    ],
+)
+def test_an_exception_arrives_as_itself_whatever_its_init_wants(
+    backend: Any, kind: Any, values: Any, keywords: Any, text: str
+) -> None:
     def fail() -> None:
-        raise CustomError(1, 2)
+        raise kind(*values, **keywords)
 
-    with pytest.raises((RemoteError, CustomError), match="1 and 2") as info:
-        run([delayed(fail)()], backend=backend, n_jobs=2)
+    with pytest.raises(kind) as info:
+        Parallel(2, backend)([delayed(fail)()])
+    assert str(info.value) == text
+    assert getattr(info.value, "a", 1) == 1
+    assert getattr(info.value, "errno", 5) == 5
     assert "task 0: fail()" in "".join(info.value.__notes__)
+
+
+def test_what_of_an_exception_cannot_be_sent_is_named(copying_backend: Any) -> None:
+    def fail() -> None:
+        raise KeywordError(code=3)
+
+    with pytest.raises(KeywordError) as info:
+        Parallel(2, copying_backend)([delayed(fail)()])
+    assert any("without its lock" in note for note in info.value.__notes__)
+
+
+def test_an_exception_that_cannot_be_sent_is_told_and_breaks_nothing(copying_backend: Any, run: Any) -> None:
+    class Unfit(Exception):
+        def __reduce__(self) -> Any:
+            raise RuntimeError("no pickle")
+
+        def __init__(self) -> None:
+            super().__init__("1 and 2")
+            self.__class__.lock = threading.Lock()  # type: ignore[attr-defined]  # nor can its class be sent
+
+    def fail() -> None:
+        raise Unfit
+
+    with pytest.raises(RemoteError, match="1 and 2") as info:
+        run([delayed(fail)()], backend=copying_backend, n_jobs=2)
+    assert "task 0: fail()" in "".join(info.value.__notes__)
+    backend = copying_backend
     assert run([delayed(abs)(-1)], backend=backend, n_jobs=2) == [1]
+
+
+def test_a_result_that_cannot_be_unpickled_is_told_as_such(copying_backend: Any) -> None:
+    class Broken:
+        def __reduce__(self) -> Any:
+            return int, ("no number",)
+
+    with pytest.raises(ValueError, match="no number") as info:
+        Parallel(2, copying_backend)(delayed(Broken)() for _ in range(2))
+    assert "unpickled by the caller" in "".join(info.value.__notes__)
+
+
+@needs_processes
+def test_a_task_that_closes_a_stream_spoils_no_later_one() -> None:
+    def close() -> None:
+        import sys
+
+        sys.stdout.close()
+        sys.stderr.close()
+
+    def write() -> bool:
+        import sys
+
+        print(end="")
+        print(end="", file=sys.stderr)
+        return sys.stdout.closed
+
+    Parallel(2, "loky", batch_size=1)([delayed(close)()] * 4)
+    assert Parallel(2, "loky", batch_size=1)([delayed(write)()] * 4) == [False] * 4
 
 
 def test_an_unpicklable_argument_is_named_with_the_path_to_the_culprit(copying_backend: Any, run: Any) -> None:
@@ -245,7 +327,7 @@ def test_system_exit_of_a_task_reaches_the_caller(backend: Any) -> None:
 
 @needs_processes
 def test_a_worker_that_exits_is_reported_and_the_next_call_works() -> None:
-    with pytest.raises(WorkerLost, match=r"with tasks? 0.* under way.*os\._exit"):
+    with pytest.raises(WorkerLost, match=r"with tasks? 0.* under way: it ended with exit code 3"):
         Parallel(n_jobs=2, backend="loky")(delayed(os._exit)(3) for _ in range(4))
     assert Parallel(n_jobs=2, backend="loky")(delayed(abs)(-i) for i in range(4)) == [0, 1, 2, 3]
 

@@ -79,6 +79,32 @@ def test_an_initializer_must_be_callable() -> None:
         Parallel(n_jobs=2, initializer=3)
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"n_job": 2}, TypeError, "did you mean n_jobs"),
+        ({"initialiser": print}, TypeError, "did you mean initializer"),
+        ({"initializer": print, "initargs": 3}, TypeError, r"write initargs=\(3,\)"),
+        ({"initializer": print, "initargs": "ab"}, TypeError, "initargs='ab' is no tuple"),
+        ({"temp_folder": 3}, TypeError, "temp_folder=3 is no path"),
+        ({"temp_folder": b"/tmp"}, TypeError, "temp_folder="),
+        ({"verbose": "a"}, ValueError, "more than 10"),
+    ],
+)
+def test_wrong_arguments_are_named_with_what_was_meant(
+    options: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        Parallel(**options)
+
+
+def test_more_workers_than_any_machine_bears_are_refused_before_one_starts(copying_backend: Any) -> None:
+    if not isinstance(copying_backend, str):
+        pytest.skip("an executor has the workers that it has")
+    with pytest.raises(ValueError, match="n_jobs=1000000 would start so many workers"):
+        Parallel(10**6, copying_backend)([delayed(abs)(1)])
+
+
 # --- grammar ------------------------------------------------------------------------------------------------------
 
 

@@ -162,6 +162,9 @@ def test_an_exception_that_can_neither_be_sent_nor_shown_is_told() -> None:
     class Hidden(Exception):
         __notes__ = 5  # no list
 
+        def __init__(self) -> None:
+            type(self).lock = threading.Lock()  # type: ignore[attr-defined]  # nor can its class be sent
+
         def __str__(self) -> str:
             raise RuntimeError("no text")
 

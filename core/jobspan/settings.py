@@ -6,6 +6,7 @@ is wrong by itself passes: what it says, why it is wrong, and what to write, bef
 
 from __future__ import annotations
 
+import os
 from typing import Any, NamedTuple
 
 from jobspan import config, registry, units
@@ -103,10 +104,7 @@ def check(
         units.parse_window(pre_dispatch, 1)
     staff, initializer, rest = _staff(params)
     if rest and isinstance(chosen, str) and not registry.is_registered(chosen):
-        raise TypeError(
-            f"{next(iter(rest))!r} is no parameter of Parallel, nor of backend={chosen!r}; for the workers there are "
-            f"initializer, initargs, {', '.join(Staff._fields)}."
-        )
+        raise TypeError(_unknown(next(iter(rest)), chosen))
     return Settings(
         n_jobs=units.parse_n_jobs(number),
         backend=chosen,
@@ -119,12 +117,21 @@ def check(
         transfer=Transfer(
             max_nbytes=units.parse_nbytes(_value(max_nbytes, surroundings.max_nbytes), "max_nbytes"),
             mmap_mode=mmap_mode,
-            temp_folder=_value(temp_folder, surroundings.temp_folder),
+            temp_folder=_folder(_value(temp_folder, surroundings.temp_folder)),
         ),
         staff=staff,
         initializer=initializer,
         params=tuple(rest.items()),
     )
+
+
+def _unknown(name: str, backend: str) -> str:
+    from difflib import get_close_matches
+
+    for_workers = ("initializer", "initargs", *Staff._fields)
+    meant = get_close_matches(name, [*check.__annotations__, *for_workers], 1)
+    hint = f"did you mean {meant[0]}?" if meant else f"for the workers there are {', '.join(for_workers)}."
+    return f"{name!r} is no parameter of Parallel, nor of backend={backend!r}; {hint}"
 
 
 def _is_given(value: Any) -> bool:
@@ -161,7 +168,18 @@ def _verbosity(value: Any) -> int:
     try:
         return max(0, int(value or 0))
     except (TypeError, ValueError):
-        raise ValueError(f"verbose={value!r} is not a whole number; 0 says nothing, 10 tells of every batch.") from None
+        raise ValueError(
+            f"verbose={value!r} is not a whole number; 0 says nothing, more than 10 tells of every batch."
+        ) from None
+
+
+def _folder(value: Any) -> str | None:
+    if value is None:
+        return None
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(path, str):
+        raise TypeError(f"temp_folder={value!r} is no path; give text, a pathlib.Path, or None.")
+    return path
 
 
 def _staff(params: dict[str, Any]) -> tuple[Staff, tuple[Any, tuple[Any, ...]] | None, dict[str, Any]]:
@@ -175,7 +193,10 @@ def _staff(params: dict[str, Any]) -> tuple[Staff, tuple[Any, tuple[Any, ...]] |
         max_worker_rss=units.parse_nbytes(rest.pop("max_worker_rss", None), "max_worker_rss"),
         inner_max_num_threads=units.parse_count(rest.pop("inner_max_num_threads", None), "inner_max_num_threads"),
     )
-    function, arguments = rest.pop("initializer", None), tuple(rest.pop("initargs", ()))
+    function, given = rest.pop("initializer", None), rest.pop("initargs", ())
+    if not isinstance(given, tuple | list):
+        raise TypeError(f"initargs={given!r} is no tuple of arguments; write initargs=({given!r},).")
+    arguments = tuple(given)
     if function is not None and not callable(function):
         raise TypeError(f"initializer={function!r} cannot be called; give a function, and its arguments as initargs.")
     return staff, None if function is None else (function, arguments), rest

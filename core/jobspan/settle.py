@@ -21,6 +21,7 @@ from jobspan.worker import frame
 from jobspan.worker.context import EXECUTORS, PLACE
 
 _SEQUENTIAL = "sequential"
+_MOST_WORKERS = 4096
 
 
 class Plan(NamedTuple):
@@ -186,6 +187,11 @@ def workers_wanted(backend: Backend, n_jobs: int | None) -> int | None:
         return 1
     if n_jobs is None:
         return None if backend.traits.lone_worker else 1
+    if n_jobs > _MOST_WORKERS and backend.traits.can_kill:  # started at once, and each an interpreter
+        raise ValueError(
+            f"n_jobs={n_jobs} would start so many workers at once, on {backend.cpu_count()} CPUs; more than "
+            f"{_MOST_WORKERS} are refused. Give -1 for one on each CPU, or backend='threads' for tasks that wait."
+        )
     return n_jobs if n_jobs > 0 else units.resolve_n_jobs(n_jobs, max(1, backend.cpu_count() // PLACE.get().width))
 
 

@@ -103,6 +103,12 @@ class Pool:
         # Both, since `is_alive` errs while another thread, the executor's own, is asking after the same process.
         return bool(self.crew) and all(worker.is_alive() for worker in self.crew) and not self._watch.has_ended()
 
+    def describe_ends(self) -> str:
+        """How workers ended that did not end by themselves, in words; empty where nothing is known."""
+        codes = {worker.exitcode for worker in self.crew} - {None, 0}
+        foreign = codes - {-signal.SIGTERM} or codes  # by this signal a broken pool ends its other workers
+        return " and ".join(sorted(map(_describe_end, foreign)))
+
     def hold(self) -> None:
         """From now on its work is somebody's: if the interpreter ends meanwhile, nothing waits for it."""
 
@@ -126,6 +132,17 @@ class Pool:
     def end(self, *, kill: bool, wait: bool = False) -> None:
         """End the workers; without `kill` they are told to go, and waited for only with `wait`."""
         raise NotImplementedError  # each kind of executor has its own way to end
+
+
+def _describe_end(code: int) -> str:
+    if code >= 0:
+        return f"it ended with exit code {code}, as os._exit({code}) in a task does"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    reason = "; perhaps the system was out of memory" if name == "SIGKILL" else ""
+    return f"it was ended by {name}{reason}"
 
 
 class _Watch:

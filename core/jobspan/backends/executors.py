@@ -22,6 +22,8 @@ from jobspan.worker.reply import decode_reply, discard_reply
 from jobspan.worker.run import run_tasks
 from jobspan.worker.wire import BatchEncoder, run_encoded
 
+UNKNOWN_DEATH = "it was killed (perhaps for want of memory), crashed, or a task ended it with os._exit"
+
 
 class ExecutorBackend:
     """Runs tasks on an executor that somebody else owns."""
@@ -121,8 +123,7 @@ class ExecutorSession:
     def _tasks(self) -> str:
         """The tasks under way, in words."""
         first = min(batch.first for batch in self._under_way.values())
-        last = max(batch.first + len(batch.tasks) for batch in self._under_way.values()) - 1
-        return f"task {first}" if first == last else f"tasks {first} to {last}"
+        return _span(first, max(batch.first + len(batch.tasks) for batch in self._under_way.values()) - first)
 
     def poll(self, timeout: float | None, /) -> Sequence[Fact]:
         """Wait for futures."""
@@ -137,7 +138,7 @@ class ExecutorSession:
         self._encoder.done(ticket)
         try:
             result: Any = future.result()
-            completion = decode_reply(ticket, result) if self._copies else result
+            completion = self._decode(ticket, result) if self._copies else result
         except CancelledError as error:
             completion = Completion(ticket, [], lost=error)
         except BrokenExecutor as error:
@@ -147,15 +148,27 @@ class ExecutorSession:
         self._under_way.pop(ticket, None)
         return completion
 
+    def _decode(self, ticket: Ticket, reply: Any) -> Completion:
+        try:
+            return decode_reply(ticket, reply)
+        except Exception as error:
+            batch = self._under_way[ticket]
+            add_note(
+                error, f"raised while results of {_span(batch.first, len(batch.tasks))} were unpickled by the caller"
+            )
+            raise
+
     def _explain_loss(self, error: BrokenExecutor) -> WorkerLost:
         self._broken = True
         lost = WorkerLost(
-            f"a worker died, or could not start, and broke its pool, with {self._tasks()} under way: it was killed "
-            f"(perhaps for want of memory), crashed, or a task ended it with os._exit. Make a pool of your own anew; "
-            f"jobspan's own is, with the next call."
+            f"a worker died, or could not start, and broke its pool, with {self._tasks()} under way: {self._death()}"
         )
         lost.__cause__ = error
         return lost
+
+    def _death(self) -> str:
+        """How it may have come, and what to do, in a sentence or two."""
+        return f"{UNKNOWN_DEATH}. Make the executor anew before the next call."
 
     def wake(self) -> None:
         """End a wait in another thread."""
@@ -180,6 +193,10 @@ class ExecutorSession:
                 discard_reply(future.result())
         self._futures = {}
         self._encoder.close()
+
+
+def _span(first: int, count: int) -> str:
+    return f"task {first}" if count == 1 else f"tasks {first} to {first + count - 1}"
 
 
 def _run_here(executor: int, tasks: Sequence[Task], options: dict[str, Any]) -> Completion:

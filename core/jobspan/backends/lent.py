@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobspan.backends.base import Closing, OpenRequest
 from jobspan.backends.crew import Kind, Pool, stop
-from jobspan.backends.executors import ExecutorSession
+from jobspan.backends.executors import UNKNOWN_DEATH, ExecutorSession
 from jobspan.backends.life import run_wanted
 from jobspan.errors import WorkerLost
 from jobspan.model import Batch, Completion, Staff, Task, Ticket
@@ -46,6 +46,10 @@ class _PoolSession(ExecutorSession):
             lost.__cause__ = completion.lost
             completion = completion._replace(lost=lost)
         return completion
+
+    def _death(self) -> str:
+        how = self._pool.describe_ends() if self._pool is not None else ""
+        return f"{how or UNKNOWN_DEATH}. The next call gets fresh workers."
 
     @property
     def _idle_s(self) -> float | None:

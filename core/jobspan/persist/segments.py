@@ -101,15 +101,16 @@ def write(buffers: Sequence[Any], temp_folder: str | None = None, folder: str | 
 
 
 class NoRoomError(OSError):
-    """Large buffers cannot be written anywhere."""
+    """Large buffers cannot be written where they should be."""
 
 
 def _explain(error: OSError, place: str, nbytes: int) -> NoRoomError:
     why = os.strerror(error.errno or errno.EIO)
+    what = f"large arguments of {nbytes >> 20} MB travel" if nbytes >> 20 else "large arguments and results travel"
     return NoRoomError(
         error.errno,
-        f"large arguments of {nbytes >> 20} MB travel to worker processes by a file, which could not be written "
-        f"({why}); give another temp_folder, or max_nbytes=None to send them through pipes",
+        f"{what} to and from worker processes by files, which cannot be written there ({why}); give another "
+        f"temp_folder, or max_nbytes=None to send them through pipes",
         place,
     )
 

@@ -14,7 +14,7 @@ from jobspan.model import Warned
 from jobspan.worker.carry import Provided, ask
 from jobspan.worker.context import PLACE, Place
 from jobspan.worker.prepare import Initializer, pack_initializer, run_once
-from jobspan.worker.relay import Relay, flush, switch
+from jobspan.worker.relay import Relay, flush, reopen_streams, switch
 
 
 class Frame(NamedTuple):
@@ -126,6 +126,7 @@ def established(frame: Arrived, warned: list[Warned]) -> Iterator[None]:
     InitializerError
         If the initializer failed here.
     """
+    reopen_streams()
     switch(frame.relay)
     try:
         if frame.surroundings is None:

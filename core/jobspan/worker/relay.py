@@ -248,6 +248,18 @@ def _place(name: Literal["stdout", "stderr"], *, wanted: bool) -> None:
     setattr(sys, name, stream if wanted else here)
 
 
+def reopen_streams() -> None:
+    """Where a task has closed a stream, later ones would fail by printing."""
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if stream is not None and getattr(stream, "closed", False) and stream is not _streams.get(name):
+            try:
+                again = open(descriptor, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115  stays
+            except OSError:  # the task has closed the descriptor, too
+                again = open(os.devnull, "w")  # noqa: SIM115  stays open
+            setattr(sys, name, again)
+
+
 def leave_streams() -> None:
     """In a worker that was forked, print where it inherited to: the caller's own stream is a copy that nobody reads."""
     if _is_fork:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pickle import PickleBuffer
 from typing import Any, NamedTuple, TypeAlias
 
-from jobspan.errors import RemoteError
 from jobspan.model import Completion, Task, Ticket, Warned
 from jobspan.persist import segments
+from jobspan.persist.exceptions import portable
 from jobspan.persist.pickling import BufferSink, Reducer, dumps, explain, is_picklable, loads
 from jobspan.persist.segments import Segment
 from jobspan.worker.describe import add_note, note_task
@@ -86,26 +86,12 @@ def encode_lost(error: BaseException, worker: str) -> bytes:
 
 
 def _portable(error: BaseException) -> BaseException:
-    """The exception itself if it survives the journey, else a `RemoteError` that tells of it."""
-    trace = _format_trace(error)
-    try:
-        kind = type(loads(dumps(error)))
-        obstacle = "" if kind is type(error) else f"it comes back as a {kind.__qualname__}"
-    except BaseException as refusal:  # noqa: BLE001  unpickling runs the exception's own code
-        obstacle = f"{type(refusal).__name__}: {refusal}"
-    if obstacle:
-        try:
-            text = str(error)
-        except Exception:  # noqa: BLE001  the exception's own code; its type and traceback still tell something
-            text = "<its text cannot be shown>"
-        stand_in = RemoteError(f"{type(error).__module__}.{type(error).__qualname__}: {text}")
-        notes = getattr(error, "__notes__", None)
-        for note in notes if isinstance(notes, list) else ():
-            stand_in.add_note(str(note))
-        add_note(stand_in, f"the exception itself cannot be sent ({obstacle}); a __reduce__ of its own would help it")
-        error = stand_in
-    add_note(error, f"traceback on the worker:\n{trace.rstrip()}")
-    return error
+    """The exception as it can be sent, with the traceback here."""
+    trace = _format_trace(error).rstrip()
+    sent = portable(error)
+    if trace:
+        add_note(sent, f"traceback on the worker:\n{trace}")
+    return sent
 
 
 def _format_trace(error: BaseException) -> str:
