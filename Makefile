@@ -134,7 +134,7 @@ quick: setup lint test-native
 test-pythons: setup
 	for python in $$(tools/find_python.sh --all); do \
 	    echo "$$("$$python" -V)"; venv=build/pythons/venv; rm -rf $$venv; "$$python" -m venv $$venv; \
-	    $$venv/bin/python -m pip install -q . "pytest<9.2" hypothesis pytest-timeout; \
+	    $$venv/bin/python -m pip install -q . "pytest<9.2" hypothesis pytest-timeout joblib==1.6.0 numpy; \
 	    $$venv/bin/python -m pytest -q --timeout=300 tests --ignore=tests/tools; \
 	done
 

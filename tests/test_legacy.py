@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 import threading
 import time
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from jobspan import FallbackWarning, Parallel, WorkerLost, delayed, errors, host
+from jobspan import FallbackWarning, Parallel, UnpicklableError, WorkerLost, delayed, errors, host
 from jobspan.backends.base import OpenRequest
 from jobspan.backends.legacy.backend import LegacyBackend
 from jobspan.backends.legacy.base import ParallelBackendBase
@@ -65,6 +66,17 @@ class Base(Threaded):
 
 class Sharing(Base):
     supports_sharedmem = True
+
+
+class Pickling(Base):
+    """Pickles a batch when its turn comes, as pools of processes do."""
+
+    def submit(self, func: Callable[[], Any], callback: Any = None) -> Any:
+        def later() -> Any:
+            time.sleep(0.01)
+            return pickle.loads(pickle.dumps(func))()
+
+        return super().submit(later, callback)
 
 
 class OldStyle(Base):
@@ -498,14 +510,32 @@ def test_a_costly_round_trip_makes_batches_last_longer() -> None:
 
 
 @needs_threads
-def test_tasks_share_memory_where_the_backend_says_so_and_get_copies_elsewhere() -> None:
-    def note(seen: list[int]) -> None:
+def test_tasks_share_memory_unless_the_backend_pickles_them() -> None:
+    def note(seen: list[int], _lock: Any = None) -> None:
         seen.append(1)
 
-    for kind, expected in ((Sharing, [1, 1]), (Base, [])):
+    for kind, expected in ((Sharing, [1] * 6), (Base, [1] * 6), (Pickling, [])):
         seen: list[int] = []
-        Parallel(n_jobs=2, backend=LegacyBackend(kind()))(delayed(note)(seen) for _ in range(2))
+        Parallel(n_jobs=2, backend=kind(), batch_size=1)(delayed(note)(seen) for _ in range(6))
         assert seen == expected
+    lock = threading.Lock()
+    tasks = [delayed(note)([], lock)] * 6
+    assert Parallel(n_jobs=2, backend=Base(), batch_size=1)(tasks) == [None] * 6
+    with pytest.raises(UnpicklableError, match="argument '_lock'"):
+        Parallel(n_jobs=2, backend=Pickling(), batch_size=1)(tasks)
+
+
+@needs_threads
+def test_what_a_backend_pickles_late_is_what_it_was_when_it_was_submitted() -> None:
+    buffer = [0]
+
+    def refilled() -> Iterator[Any]:
+        for i in range(20):
+            buffer[0] = i
+            yield delayed(lambda x: x[0])(buffer)
+
+    found = Parallel(n_jobs=2, backend=Pickling(), batch_size=1, pre_dispatch=4)(refilled())
+    assert found == list(range(20))
 
 
 @needs_threads

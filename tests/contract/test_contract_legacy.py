@@ -6,15 +6,18 @@ caller) where that code does so, and rule 6 (it does see a ``parallel``, which c
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from jobspan import host
+from jobspan.backends.base import Session
 from jobspan.backends.legacy.backend import LegacyBackend
 from jobspan.backends.legacy.base import ParallelBackendBase
 from jobspan.backends.legacy.batching import AutoBatchingMixin
+from jobspan.model import Batch
 from jobspan.testing import BackendContract
 
 needs_threads = pytest.mark.skipif(not host.has_threads(), reason="there are no threads here")
@@ -103,8 +106,21 @@ class TestOnProcesses(BackendContract):
         return LegacyBackend(Kept(lambda _n_jobs: processes))
 
 
+class UndeclaredContract(BackendContract):
+    """For backends that run batches in this process and do not say so."""
+
+    def test_rule_1_a_batch_that_cannot_be_sent_comes_back_as_lost(
+        self, backend: Any, session: Session, poll: Any
+    ) -> None:
+        """It need not be sent, so it is run."""
+        session.submit(1, Batch(0, [(type, (threading.Lock(),), {})]))
+        completion = self._collect(session, poll, 1)[0][1]
+        assert completion.lost is None
+        assert completion.values == [type(threading.Lock())]
+
+
 @needs_threads
-class TestInTheOldStyle(BackendContract):
+class TestInTheOldStyle(UndeclaredContract):
     @pytest.fixture
     def backend(self) -> LegacyBackend:
         return LegacyBackend(OldStyle())
@@ -129,7 +145,7 @@ class InTheCaller(ParallelBackendBase):
         return done
 
 
-class TestInTheCaller(BackendContract):
+class TestInTheCaller(UndeclaredContract):
     @pytest.fixture
     def backend(self) -> LegacyBackend:
         return LegacyBackend(InTheCaller())

@@ -78,7 +78,8 @@ class SequentialSession:
         import asyncio
 
         if perf_counter() - self._last_turn > _TURN_S:
-            await asyncio.sleep(0)
+            for _ in range(2):  # in the first turn timers that are due are only put behind this task
+                await asyncio.sleep(0)
             self._last_turn = perf_counter()
         return self.poll(timeout)
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Container, Sequence
 from contextvars import Context
+from functools import partial
 from typing import Any
 
 from jobspan.model import Completion, Task, Ticket
 from jobspan.worker.run import run_tasks
+from jobspan.worker.wire import run_encoded
 
 
 class BatchCall:
@@ -35,6 +37,47 @@ class BatchCall:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def only(self) -> Any:
+        """Make the only call that there is."""
+        (outcome,) = self()
+        return outcome
+
+
+class EitherWay:
+    """What runs a batch with the caller's own objects in this process, and as bytes in another: only pickling tells.
+
+    Parameters
+    ----------
+    run : callable
+        Runs it here.
+    encode : callable
+        Returns what `jobspan.worker.wire.run_encoded` runs elsewhere.
+    """
+
+    def __init__(self, run: Callable[[], Completion], encode: Callable[[], bytes]) -> None:
+        self._run = run
+        self._encode = encode
+        self._payload: bytes | None = None
+        self.refusal: Exception | None = None
+
+    def __call__(self) -> Completion:
+        """Run it here: nobody has pickled it."""
+        return self._run()
+
+    def encode(self) -> None:
+        """Do it now, while the arguments are what they are; why it cannot be done is for whoever needs the bytes."""
+        try:
+            self._payload = self._encode()
+        except Exception as error:  # noqa: BLE001  pickling runs users' code
+            self.refusal = error
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        if self._payload is None and self.refusal is None:
+            self.encode()
+        if self.refusal is not None:
+            raise self.refusal
+        return partial, (run_encoded, self._payload)
 
 
 def run_shared(

@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from contextvars import copy_context
+from functools import partial
 from time import monotonic
 from typing import Any, Literal
 
 from jobspan import host
 from jobspan.backends.base import Closing, OpenRequest
 from jobspan.backends.inbox import Inbox
-from jobspan.backends.legacy.call import BatchCall, run_shared
+from jobspan.backends.legacy.call import BatchCall, EitherWay, run_shared
 from jobspan.backends.legacy.jobs import (
     Called,
     Ended,
@@ -39,7 +40,7 @@ from jobspan.model import Batch, Completion, Fact, Ticket
 from jobspan.worker.describe import add_note, short
 from jobspan.worker.frame import Frame
 from jobspan.worker.reply import decode_reply
-from jobspan.worker.wire import BatchEncoder, run_encoded
+from jobspan.worker.wire import BatchEncoder
 
 WORTH = 20.0
 """A batch may last this many round trips, as they were measured: some take minutes."""
@@ -60,7 +61,7 @@ class LegacySession:
     frame : Frame
         What the tasks find around them.
     memory : {"shared", "copied"}
-        Whether tasks are run as they are, or sent as bytes.
+        Whether tasks are run as they are, or are sent as bytes wherever the backend pickles them.
     round_trip_s : float
         What a batch is assumed to cost until it is measured.
     tally : Tally
@@ -100,6 +101,8 @@ class LegacySession:
         self._asked: set[Ticket] = set()  # jobs that have to be asked whether they are over
         self._awaited: set[Ticket] = set()  # jobs that a thread waits for
         self._cancelled: set[Ticket] = set()
+        self._ran_here = False  # as far as known, batches do not leave this process
+        self._refusals: dict[Ticket, Exception] = {}  # why a batch cannot be sent to another one
         self._woken = False
 
     def submit(self, ticket: Ticket, batch: Batch, /) -> None:
@@ -108,11 +111,7 @@ class LegacySession:
         self._tally.batches_sent += 1
         self._tally.tasks_sent += len(batch.tasks)
         inbox = self._inbox  # not self: a backend may keep the callback for ever
-        try:
-            call = self._encoded(batch) if self._copies else self._shared(ticket, batch)
-        except Exception as error:  # noqa: BLE001  pickling runs users' code
-            inbox.put((ticket, Completion(ticket, [], lost=error)))
-            return
+        call = self._either(ticket, batch) if self._copies else self._shared(ticket, batch)
 
         def callback(out: Any = None, *_more: Any, **_named: Any) -> None:
             inbox.put((ticket, Called(out)))
@@ -124,8 +123,13 @@ class LegacySession:
         else:
             self._follow(ticket, job)
 
-    def _encoded(self, batch: Batch) -> BatchCall:
-        return BatchCall(run_encoded, self._encoder.encode(batch))
+    def _either(self, ticket: Ticket, batch: Batch) -> BatchCall:
+        either = EitherWay(self._shared(ticket, batch).only, partial(self._encoder.encode, batch))
+        if not self._ran_here:  # later the input may have changed the arguments
+            either.encode()
+            if either.refusal is not None:
+                self._refusals[ticket] = either.refusal
+        return BatchCall(either)
 
     def _shared(self, ticket: Ticket, batch: Batch) -> BatchCall:
         options = self._request._replace(budget_s=self._budget_s).options(ticket, batch, self._frame.place)
@@ -190,7 +194,8 @@ class LegacySession:
         if value is _LATER:
             return None
         if isinstance(value, Raised):
-            return self._count(ticket, Completion(ticket, [], lost=self._explain(value.error)))
+            lost = self._refusals.pop(ticket, None) or self._explain(value.error)
+            return self._count(ticket, Completion(ticket, [], lost=lost))
         return self._count(ticket, self._decode(ticket, value))
 
     def _value(self, ticket: Ticket, news: News) -> Any:
@@ -213,6 +218,7 @@ class LegacySession:
     def _decode(self, ticket: Ticket, value: Any) -> Completion:
         reply = value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
         if isinstance(reply, Completion):
+            self._ran_here = True
             return reply
         if self._copies and isinstance(reply, bytes):
             try:
@@ -254,6 +260,7 @@ class LegacySession:
         self._jobs.pop(ticket, None)
         self._asked.discard(ticket)
         self._awaited.discard(ticket)
+        self._refusals.pop(ticket, None)
         self._tally.tasks_done += len(completion.values)
         if completion.lost is None:
             self._measure(monotonic() - sent_at - completion.seconds)

@@ -31,7 +31,7 @@ def is_legacy(candidate: Any) -> bool:
 
 
 def memory_of(instance: Any) -> Literal["shared", "copied"]:
-    """Shared where a backend says so; bytes are right for all others."""
+    """Shared where a backend says so; for all others it shows when a batch is pickled, or not."""
     says = getattr(instance, "supports_sharedmem", None)
     shares = getattr(instance, "uses_threads", False) if says is None else says
     return "shared" if shares else "copied"
