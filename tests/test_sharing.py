@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import glob
 import importlib.util
@@ -294,6 +295,33 @@ def writer() -> Callable[[Any], str]:
         return "written"
 
     return write
+
+
+def in_a_list(table: Any) -> Any:
+    return delayed(lambda pair: (os.getpid(), id(pair[1][0])))((1, [table]))
+
+
+def in_a_partial(table: Any) -> Any:
+    return delayed(functools.partial(lambda x, _: (os.getpid(), id(x)), table))(5)
+
+
+def in_a_closure(table: Any) -> Any:
+    return delayed(lambda: (os.getpid(), id(table)))()
+
+
+def in_a_large_closure(table: Any) -> Any:
+    others = list(range(50_000))
+    return delayed(lambda: (os.getpid(), id(table), len(others))[:2])()
+
+
+@pytest.mark.parametrize("give", [in_a_list, in_a_partial, in_a_closure, in_a_large_closure])
+@pytest.mark.parametrize("again", [False, True])
+def test_shared_holds_wherever_the_object_is(copying_backend: Any, give: Any, again: bool) -> None:
+    table = shared({i: i for i in range(2000)})
+    task = give(table)
+    tasks = (task if again else give(table) for _ in range(20))
+    found = Parallel(n_jobs=1 if host.in_pyodide() else 2, backend=copying_backend, batch_size=1)(tasks)
+    assert len(set(found)) == len({pid for pid, _ in found})
 
 
 @needs_numpy

@@ -33,8 +33,8 @@ class References(Protocol):
     def active(self) -> bool:
         """Whether there is anything to refer to; otherwise nobody asks, which is several times faster."""
 
-    def refer(self, obj: Any, /) -> int | None:
-        """The number to write in place of `obj`, if it is such an object."""
+    def refer(self, obj: Any, /) -> Any:
+        """What to write in place of `obj`, if it is such an object; None if not."""
 
     def define(self, obj: Any, /) -> bool:
         """Whether this function or class, which would travel by value, is referred to from now on instead."""

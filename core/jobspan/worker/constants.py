@@ -22,7 +22,7 @@ from jobspan.persist.pickling import Reducer, dumps
 from jobspan.persist.segments import Segment
 from jobspan.worker.constant import KEPT_NBYTES, Constant, has_kept, keep, take_kept
 from jobspan.worker.references import Key, Reference
-from jobspan.worker.shared import is_shared
+from jobspan.worker.shared import has_shared, is_shared
 
 Way: TypeAlias = Literal["file", "message", "batch"]
 """How constants come to workers: in files of this machine, in messages that the session sends before the first batch
@@ -91,6 +91,8 @@ class Constants:
         self._recent: deque[Watched] = deque(maxlen=_MANY)
         self._flying: dict[Ticket, tuple[list[Constant], Segment | None]] = {}
         self._messages: dict[Key, bytes] = {}
+        self.within_functions: set[Key] = set()
+        """What functions refer to, so that every batch needs it."""
         # of the batch that is being encoded
         self._epoch = 0
         self._index = 0
@@ -106,6 +108,7 @@ class Constants:
         self._used = {}
         self._watched = {}
         self._recent.append(self._watched)
+        self.active = self.active or has_shared()
         self.large = []
 
     def watch(self, index: int, values: Iterable[Any]) -> None:
@@ -134,6 +137,8 @@ class Constants:
 
     def _adopt(self, value: Any, *, one_for_all: bool, whatever_size: bool) -> None:
         key = id(value)
+        if key in self._by_id:
+            return
         found = self._take_kept(value) if self._way == "file" and not one_for_all else None
         if found is None:
             try:
@@ -192,7 +197,7 @@ class Constants:
 
     def refer(self, obj: Any) -> int | None:
         """The number, in this batch, of the constant that `obj` is; None if it is none."""
-        constant = self._by_id.get(id(obj))
+        constant = self._by_id.get(id(obj)) or self._adopt_shared(obj)
         if constant is None:
             return None
         if constant.checked != self._epoch and not (constant.reference.one_for_all or constant.is_written_to):
@@ -204,6 +209,20 @@ class Constants:
         self._idle.pop(id(constant), None)
         self._used[id(constant)] = constant
         return list(self._used).index(id(constant))
+
+    def _adopt_shared(self, obj: Any) -> Constant | None:
+        if not is_shared(obj):
+            return None
+        self._adopt(obj, one_for_all=True, whatever_size=True)
+        return self._by_id.get(id(obj))
+
+    def refer_within(self, obj: Any) -> Reference | None:
+        """The reference to `obj` in a function, if it was marked by `shared`: it holds until the run ends."""
+        constant = self._adopt_shared(obj)
+        if constant is None:
+            return None
+        self.within_functions.add(constant.reference.key)
+        return constant.reference
 
     def define(self, _obj: Any) -> bool:
         """Functions and classes go along with the function of the tasks."""
@@ -241,6 +260,10 @@ class Constants:
         if used or segment is not None:
             self._flying[ticket] = used, segment
 
+    def inline(self, blob: bytes) -> Reference:
+        """A small function that refers to what is shared."""
+        return Reference(self._next_key(), blob, None, None, one_for_all=False)
+
     def fix(self, obj: Any, blob: bytes, buffers: Sequence[pickle.PickleBuffer]) -> Reference:
         """A large function, which is referred to until the run ends."""
         segment: Segment | None = None
@@ -270,6 +293,8 @@ class Constants:
                 continue
             if self._outdated.pop(id(constant), None) is not None:
                 self._drop(constant)
+            elif constant.reference.one_for_all:
+                pass  # stays to the end of the run, which the user wants
             elif constant.uses == 1 and self._way == "file":
                 self._let_go(constant)
             elif id(constant.obj) in self._by_id:

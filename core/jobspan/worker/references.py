@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from jobspan.persist import mappings, segments
-from jobspan.persist.pickling import loads
+from jobspan.persist.pickling import load_referring
 from jobspan.persist.segments import Segment
 
 Key: TypeAlias = tuple[str, int]
@@ -63,7 +63,7 @@ def fetch(reference: Reference) -> Any:
         buffers = (segments.read if one_for_all else mappings.read)(segment, mode)
     if blob is None:
         blob = _sent[key] if segment is None else buffers.pop(0)
-    obj = loads(blob, buffers=buffers)
+    obj = load_referring(blob, buffers=buffers, fetch=fetch)  # a function may refer to what is shared
     if one_for_all:
         if any(run != key[0] for run, _ in list(_objects)):
             _objects.clear()  # of an earlier run

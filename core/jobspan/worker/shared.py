@@ -25,8 +25,8 @@ def shared(obj: T) -> T:
     Parameters
     ----------
     obj : object
-        Sent to each worker once for a call, whatever its size. All tasks on a worker are given the same object: what
-        one changes, the next may see.
+        Sent to each worker once for a call, whatever its size: as an argument, inside of one, or captured by a function
+        that travels whole. All tasks on a worker are given the same object: what one changes, the next may see.
 
     Returns
     -------
@@ -62,6 +62,11 @@ def is_shared(obj: Any) -> bool:
         return True
     reference = _weak.get(key)
     return reference is not None and reference() is obj
+
+
+def has_shared() -> bool:
+    """Whether anything is marked, so that it is worth looking."""
+    return bool(_weak or _strong)
 
 
 def sweep() -> None:

@@ -24,6 +24,7 @@ from jobspan.worker.frame import Frame, established, unpack
 from jobspan.worker.references import Key, Reference, fetch
 from jobspan.worker.reply import Reply, Results, encode_lost, encode_reply
 from jobspan.worker.run import run_tasks
+from jobspan.worker.shared import has_shared
 from jobspan.worker.shared import sweep as sweep_shared
 
 Buffers: TypeAlias = Sequence[Any]
@@ -84,6 +85,24 @@ class _Tasks(Sequence[Task]):
             add_note(error, f"raised on {self._worker}, where the task was unpickled; is the same code there?")
             raise
         return self._functions[number] if method is None else method, args, kwargs
+
+
+class _Within:
+    """What a function refers to while it is pickled: objects that were marked by `shared`."""
+
+    active = True
+
+    def __init__(self, constants: Constants) -> None:
+        self._constants = constants
+        self.found = False
+
+    def refer(self, obj: Any) -> Reference | None:
+        reference = self._constants.refer_within(obj)
+        self.found = self.found or reference is not None
+        return reference
+
+    def define(self, _obj: Any) -> bool:
+        return False
 
 
 class BatchEncoder:
@@ -202,10 +221,14 @@ class BatchEncoder:
             return known[1]
         large: list[PickleBuffer] = []
         callback, least = (large.append, LEAST_NBYTES) if self._way == "file" else (None, 0)
-        blob = dumps(function, buffer_callback=callback, least=least, reducer=self._constants.reducer)
+        within = _Within(self._constants) if has_shared() else None
+        reducer = self._constants.reducer
+        blob = dumps(function, buffer_callback=callback, least=least, reducer=reducer, references=within)
         dumped: bytes | Reference = blob
         if self._way != "batch" and (large or len(blob) >= LEAST_NBYTES):
             dumped = self._constants.fix(function, blob, large)
+        elif within is not None and within.found:
+            dumped = self._constants.inline(blob)
         if len(self._functions) >= _MANY_FUNCTIONS:
             self._functions.clear()
         self._functions[id(function)] = function, dumped
@@ -213,7 +236,8 @@ class BatchEncoder:
 
     def _need(self, dumped: Sequence[bytes | Reference]) -> None:
         if self._way == "message":
-            self.needs = tuple(each.key for each in dumped if isinstance(each, Reference))
+            referred = {each.key for each in dumped if isinstance(each, Reference) and each.blob is None}
+            self.needs = tuple(referred | self._constants.within_functions)
 
     @property
     def messages(self) -> Mapping[Key, bytes]:
