@@ -205,8 +205,16 @@ def test_a_provider_that_fails_on_a_worker_fails_the_call(copying_backend: Any) 
         raise KeyError("no such setting")
 
     register_context("setting", lambda: 1, refuse)
-    with pytest.raises(KeyError, match="no such setting"):
+    with pytest.raises(KeyError, match="no such setting") as caught:
         Parallel(2, copying_backend)([delayed(abs)(1)] * 2)
+    assert "'set' that register_context('setting', ...) was given" in "".join(caught.value.__notes__)
+
+
+def test_a_provider_that_fails_in_the_caller_is_named(parallel_backend_: Any) -> None:
+    register_context("broken", lambda: 1 // 0, print)
+    with pytest.raises(ZeroDivisionError) as caught:
+        Parallel(2, parallel_backend_)([delayed(abs)(1)] * 2)
+    assert "'get' that register_context('broken', ...) was given" in "".join(caught.value.__notes__)
 
 
 # Settings of parallel_config

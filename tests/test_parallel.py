@@ -749,3 +749,20 @@ def test_nothing_warns_in_ordinary_use(backend: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Parallel(n_jobs=2, backend=backend)(delayed(abs)(-i) for i in range(10))
+
+
+def test_an_event_loop_gets_its_turn_after_each_task_of_a_sequential_run() -> None:
+    begun: list[int] = []
+
+    def work(i: int) -> None:
+        begun.append(i)
+        time.sleep(0.1)
+
+    async def main() -> None:
+        run = asyncio.ensure_future(Parallel(n_jobs=1).gather(delayed(work)(i) for i in range(20)))
+        asyncio.get_running_loop().call_later(0.05, run.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await run
+
+    asyncio.run(main())
+    assert len(begun) <= 2

@@ -115,10 +115,12 @@ class Parallel(Logger):
         Only a backend whose tasks see the caller's objects themselves.
     on_event : callable, optional
         Called with an `Event` when a task has started, is done, failed or was lost; in the thread that drives
-        the run (a thread of jobspan's own for generators). What it raises ends the run.
+        the run (a thread of jobspan's own for generators). What it raises ends the run. Worker processes tell of a
+        start only with the end of its batch.
     **backend_kwargs
         ``initializer`` and ``initargs``: what each worker calls before its first task (without workers, the caller's
-        thread at each call). For processes: ``inner_max_num_threads``, ``idle_worker_timeout`` (seconds),
+        thread at each call); a global that it sets must be a module's, not the script's, for processes to see it.
+        For processes: ``inner_max_num_threads``, ``idle_worker_timeout`` (seconds),
         ``max_tasks_per_worker``, ``max_worker_rss`` (bytes, or text like ``"2G"``). For a registered backend, what
         its factory takes.
 
@@ -299,6 +301,8 @@ class Parallel(Logger):
 
     async def gather(self, iterable: Iterable[Task]) -> list[Any]:
         """Await all results, as a list in the order of the input.
+
+        Without workers (``n_jobs=1``, the default) the event loop gets its turn after each task, not within one.
 
         Works everywhere, also where a page cannot block.
 

@@ -17,7 +17,7 @@ from jobspan.errors import WorkerLost
 from jobspan.model import Batch, Completion, Fact, Task, Ticket
 from jobspan.worker.beside import Beside
 from jobspan.worker.context import EXECUTORS
-from jobspan.worker.describe import add_note
+from jobspan.worker.describe import add_note, span
 from jobspan.worker.reply import decode_reply, discard_reply
 from jobspan.worker.run import run_tasks
 from jobspan.worker.wire import BatchEncoder, run_encoded
@@ -123,7 +123,7 @@ class ExecutorSession:
     def _tasks(self) -> str:
         """The tasks under way, in words."""
         first = min(batch.first for batch in self._under_way.values())
-        return _span(first, max(batch.first + len(batch.tasks) for batch in self._under_way.values()) - first)
+        return span(first, max(batch.first + len(batch.tasks) for batch in self._under_way.values()) - first)
 
     def poll(self, timeout: float | None, /) -> Sequence[Fact]:
         """Wait for futures."""
@@ -154,7 +154,7 @@ class ExecutorSession:
         except Exception as error:
             batch = self._under_way[ticket]
             add_note(
-                error, f"raised while results of {_span(batch.first, len(batch.tasks))} were unpickled by the caller"
+                error, f"raised while results of {span(batch.first, len(batch.tasks))} were unpickled by the caller"
             )
             raise
 
@@ -193,10 +193,6 @@ class ExecutorSession:
                 discard_reply(future.result())
         self._futures = {}
         self._encoder.close()
-
-
-def _span(first: int, count: int) -> str:
-    return f"task {first}" if count == 1 else f"tasks {first} to {first + count - 1}"
 
 
 def _run_here(executor: int, tasks: Sequence[Task], options: dict[str, Any]) -> Completion:

@@ -42,7 +42,10 @@ class _PoolSession(ExecutorSession):
     def _settle(self, ticket: Ticket, future: Future[Any]) -> Completion:
         completion = super()._settle(ticket, future)
         if completion.lost is not None and self._pool is not None and self._pool.has_ended:
-            lost = WorkerLost("the workers were ended while the call went on; did its with block end before it?")
+            lost = WorkerLost(
+                "the workers were ended while the call went on, as they are at the end of a with block. Take a "
+                "generator's results inside of the block."
+            )
             lost.__cause__ = completion.lost
             completion = completion._replace(lost=lost)
         return completion

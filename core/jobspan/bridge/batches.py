@@ -22,6 +22,7 @@ from jobspan.drive.echo import WarningEcho
 from jobspan.model import Batch, Completion, Task, Ticket
 from jobspan.schedule.batching import BatchSizer
 from jobspan.settle import Plan
+from jobspan.worker.describe import span
 
 _JOIN_S = 1.0  # the thread of a run ends at once, unless the user's own input keeps it
 
@@ -147,10 +148,9 @@ class Run:
 def _time_out(job: Job, timeout: float | None) -> Exception:
     from multiprocessing import TimeoutError as JoblibTimeoutError  # which is not the built-in one
 
-    last = job.first + len(job.tasks) - 1
     return JoblibTimeoutError(
-        f"tasks {job.first} to {last} were not done {timeout} seconds after they were waited for, so the call ends. "
-        f"Give them more time, or leave timeout out."
+        f"after waiting {timeout} seconds for {span(job.first, len(job.tasks))} the call ends. Give it more time, or "
+        f"leave timeout out."
     )
 
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from contextvars import Context, ContextVar, Token, copy_context
 from typing import Any, NamedTuple, TypeAlias
 
+from jobspan.worker.describe import add_note
+
 Carried: TypeAlias = tuple[tuple[str, bytes], ...]
 """What was registered, by name, pickled with its value."""
 
@@ -183,7 +185,11 @@ def collect_providers() -> Carried:
 
 def ask() -> Provided:
     """What the providers say."""
-    return tuple((name, provider, provider.get()) for name, provider in tuple(_providers.items()))
+    found = []
+    for name, provider in tuple(_providers.items()):
+        with _blamed(name, "get"):
+            found.append((name, provider, provider.get()))
+    return tuple(found)
 
 
 def _dump(both: tuple[Any, Any], label: str, value: Any) -> bytes:
@@ -247,17 +253,29 @@ def provided(values: Provided, *, only_if_other: bool = False) -> Iterator[None]
     only_if_other : bool
         Leave alone what is the same here already, as settings of a whole process are in each of its threads.
     """
-    before: list[tuple[Provider, Any]] = []
+    before: list[tuple[str, Provider, Any]] = []
     try:
-        for _, provider, value in values:
-            own = provider.get()
+        for name, provider, value in values:
+            with _blamed(name, "get"):
+                own = provider.get()
             if not (only_if_other and _is_same(own, value)):
-                before.append((provider, own))
-                provider.set(value)
+                with _blamed(name, "set"):
+                    provider.set(value)
+                before.append((name, provider, own))
         yield
     finally:
-        for provider, own in reversed(before):
-            provider.set(own)
+        for name, provider, own in reversed(before):
+            with _blamed(name, "set"):
+                provider.set(own)
+
+
+@contextmanager
+def _blamed(name: str, function: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        add_note(error, f"raised by the function {function!r} that register_context({name!r}, ...) was given")
+        raise
 
 
 def _is_same(own: Any, value: Any) -> bool:

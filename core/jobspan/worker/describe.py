@@ -64,6 +64,11 @@ def argument_name(task: Task, position: int) -> str:
     return str(position)
 
 
+def span(first: int, count: int) -> str:
+    """Some tasks, in words."""
+    return f"task {first}" if count == 1 else f"tasks {first} to {first + count - 1}"
+
+
 def note_task(error: BaseException, index: int, task: Task, worker: str) -> None:
     """Add to `error` which task raised it, and where."""
     try:

@@ -37,7 +37,7 @@ from jobspan.backends.legacy.jobs import (
 from jobspan.backends.legacy.parallel import Tally
 from jobspan.errors import WorkerLost
 from jobspan.model import Batch, Completion, Fact, Ticket
-from jobspan.worker.describe import add_note, short
+from jobspan.worker.describe import add_note, short, span
 from jobspan.worker.frame import Frame
 from jobspan.worker.reply import decode_reply
 from jobspan.worker.wire import BatchEncoder
@@ -252,8 +252,7 @@ class LegacySession:
         """The tasks under way, in words."""
         batches = [batch for batch, _ in self._under_way.values()]
         first = min(batch.first for batch in batches)
-        last = max(batch.first + len(batch.tasks) for batch in batches) - 1
-        return f"task {first}" if first == last else f"tasks {first} to {last}"
+        return span(first, max(batch.first + len(batch.tasks) for batch in batches) - first)
 
     def _count(self, ticket: Ticket, completion: Completion) -> Completion:
         _, sent_at = self._under_way.pop(ticket)
