@@ -25,6 +25,11 @@ BACKENDS = [*_SEQUENTIAL, *_THREADED, *_PROCESSES, *_WEB]
 COPYING = [*_PROCESSES, *_WEB]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # Here rather than in pyproject.toml, which does not come along into the browser.
+    config.addinivalue_line("markers", "thread_unsafe(reason): not for several threads at once, for pytest-run-parallel")
+
+
 @pytest.fixture(scope="session")
 def executors() -> Iterator[dict[str, Executor]]:
     """The executors that users would bring."""
