@@ -27,7 +27,9 @@ COPYING = [*_PROCESSES, *_WEB]
 
 def pytest_configure(config: pytest.Config) -> None:
     # Here rather than in pyproject.toml, which does not come along into the browser.
-    config.addinivalue_line("markers", "thread_unsafe(reason): not for several threads at once, for pytest-run-parallel")
+    config.addinivalue_line(
+        "markers", "thread_unsafe(reason): not for several threads at once, for pytest-run-parallel"
+    )
 
 
 @pytest.fixture(scope="session")

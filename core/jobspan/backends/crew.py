@@ -18,7 +18,9 @@ from typing import Any, NamedTuple
 
 from jobspan import host
 from jobspan.backends.base import OpenRequest
-from jobspan.backends.life import Board
+from jobspan.backends.copying import UNKNOWN_DEATH
+from jobspan.backends.life import Board, serve
+from jobspan.backends.line import Line, has_lines
 from jobspan.persist.pickling import dumps
 
 GRACE_S = 0.05
@@ -40,6 +42,8 @@ class Kind(NamedTuple):
         Those of `jobspan.host.THREAD_LIMITS` that the caller's environment sets.
     initializer : bytes or None
         What the workers run first, pickled.
+    has_line : bool
+        Whether batches reach its workers by a `jobspan.backends.line.Line`, rather than by the executor's own ways.
     """
 
     width: int
@@ -47,6 +51,7 @@ class Kind(NamedTuple):
     threads: int | None
     said: tuple[tuple[str, str], ...]
     initializer: bytes | None
+    has_line: bool
 
     def environment(self) -> dict[str, str]:
         """Variables for the workers: the user's number, or what the user's environment says, or their share."""
@@ -64,7 +69,7 @@ def kind_of(request: OpenRequest, width: int) -> Kind:
         ran = None
     occupied = request.frame.place.width * width
     said = tuple((name, os.environ[name]) for name in host.THREAD_LIMITS if name in os.environ)
-    return Kind(width, occupied, request.staff.inner_max_num_threads, said, ran)
+    return Kind(width, occupied, request.staff.inner_max_num_threads, said, ran, has_lines())
 
 
 class Pool:
@@ -78,11 +83,14 @@ class Pool:
         What it is.
     board : Board, optional
         Shared with the workers, if they can be made to leave off what nobody wants.
+    line : Line, optional
+        How batches reach the workers, for a kind that has one.
     """
 
-    def __init__(self, executor: Executor, kind: Kind, board: Board | None) -> None:
+    def __init__(self, executor: Executor, kind: Kind, board: Board | None, line: Line | None) -> None:
         self.executor = executor
         self.kind = kind
+        self.line = line
         self.expires = 0.0
         self.has_ended = False
         self.weighed = 0.0
@@ -93,21 +101,40 @@ class Pool:
         self._ending = threading.Lock()
         self.muster()
 
+    def start(self) -> None:
+        """Start all workers; they serve the line until its end, if there is one."""
+        if self.line is None:
+            self.executor.submit(int)
+        else:
+            for _ in range(self.kind.width):
+                self.executor.submit(serve).add_done_callback(self.line.lose)
+        self.muster()
+
     def muster(self) -> None:
         """Take stock of the workers."""
         self.crew = list((getattr(self.executor, "_processes", None) or {}).values())
         self._watch = _Watch([worker.sentinel for worker in self.crew])
 
+    def next_number(self) -> int:
+        """A number for one more batch."""
+        self.batches_given += 1
+        return self.batches_given
+
     def is_sound(self) -> bool:
         """Whether all workers are alive."""
         # Both, since `is_alive` errs while another thread, the executor's own, is asking after the same process.
-        return bool(self.crew) and all(worker.is_alive() for worker in self.crew) and not self._watch.has_ended()
+        return (
+            bool(self.crew)
+            and (self.line is None or self.line.broken is None)
+            and all(worker.is_alive() for worker in self.crew)
+            and not self._watch.has_ended()
+        )
 
     def describe_ends(self) -> str:
-        """How workers ended that did not end by themselves, in words; empty where nothing is known."""
+        """How workers ended that did not end by themselves, in words."""
         codes = {worker.exitcode for worker in self.crew} - {None, 0}
         foreign = codes - {-signal.SIGTERM} or codes  # by this signal a broken pool ends its other workers
-        return " and ".join(sorted(map(_describe_end, foreign)))
+        return " and ".join(sorted(map(_describe_end, foreign))) or UNKNOWN_DEATH
 
     def hold(self) -> None:
         """From now on its work is somebody's: if the interpreter ends meanwhile, nothing waits for it."""
@@ -128,6 +155,11 @@ class Pool:
         except ProcessLookupError:
             return False
         return True
+
+    def end_line(self) -> None:
+        """Tell the workers that no more batches will come, if they wait for any: they go on to their own end."""
+        if self.line is not None:
+            self.line.end()
 
     def end(self, *, kill: bool, wait: bool = False) -> None:
         """End the workers; without `kill` they are told to go, and waited for only with `wait`."""

@@ -11,18 +11,16 @@ from typing import Any, Literal
 
 from jobspan import host
 from jobspan.backends.base import Closing, OpenRequest, Session, Traits
+from jobspan.backends.copying import CopyingSession
 from jobspan.backends.inbox import Inbox
-from jobspan.backends.relay import attach, detach, listen
-from jobspan.errors import WorkerLost
+from jobspan.backends.relay import detach, listen
 from jobspan.model import Batch, Completion, Fact, Task, Ticket
 from jobspan.worker.beside import Beside
 from jobspan.worker.context import EXECUTORS
-from jobspan.worker.describe import add_note, span
-from jobspan.worker.reply import decode_reply, discard_reply
+from jobspan.worker.describe import add_note
+from jobspan.worker.reply import discard_reply
 from jobspan.worker.run import run_tasks
-from jobspan.worker.wire import BatchEncoder, run_encoded
-
-UNKNOWN_DEATH = "it was killed (perhaps for want of memory), crashed, or a task ended it with os._exit"
+from jobspan.worker.wire import run_encoded
 
 
 class ExecutorBackend:
@@ -58,8 +56,8 @@ def _has_local_processes(executor: Executor) -> bool:
     return any(kind.__name__ == "ProcessPoolExecutor" for kind in type(executor).__mro__)
 
 
-class ExecutorSession:
-    """Batches as futures."""
+class ExecutorSession(CopyingSession):
+    """Batches as futures; a thread pool's workers get the tasks as they are, others get bytes."""
 
     def __init__(
         self,
@@ -68,25 +66,12 @@ class ExecutorSession:
         request: OpenRequest,
         memory: Literal["shared", "copied"],
     ) -> None:
-        self.width = width
+        super().__init__(width, request, is_local=_has_local_processes(executor))
         self._executor = executor
-        self._request = request
         self._copies = memory == "copied"
-        frame = request.frame.within(width)
-        is_local = _has_local_processes(executor)
-        self._frame = attach(frame) if is_local else frame
         self._beside = Beside(self._frame)
-        self._encoder = BatchEncoder(
-            self._frame,
-            budget_s=request.budget_s,
-            watch=request.watch,
-            transfer=request.transfer,
-            way="file" if is_local else "batch",
-        )
         self._inbox: Inbox[tuple[Ticket, Future[Any]]] = Inbox()
         self._futures: dict[Ticket, Future[Any]] = {}
-        self._under_way: dict[Ticket, Batch] = {}
-        self._broken = False
 
     def submit(self, ticket: Ticket, batch: Batch, /) -> None:
         """Hand the batch to the executor; what it refuses comes back as lost."""
@@ -109,21 +94,12 @@ class ExecutorSession:
         inbox = self._inbox  # not self: a future may outlive the session
         future.add_done_callback(lambda done: inbox.put((ticket, done)))
 
-    def rereads(self) -> bool:
-        """Whether there are large constants, which are looked at again after code of the input ran."""
-        return self._encoder.rereads
-
     def _encoded(self, ticket: Ticket, batch: Batch) -> Task:
         return run_encoded, (self._encoder.encode(batch, ticket=ticket),), {}
 
     def _plain(self, ticket: Ticket, batch: Batch) -> Task:
         options = self._request.options(ticket, batch, self._frame.place)
         return self._beside.run, (_run_here, id(self._executor), batch.tasks, options), {}
-
-    def _tasks(self) -> str:
-        """The tasks under way, in words."""
-        first = min(batch.first for batch in self._under_way.values())
-        return span(first, max(batch.first + len(batch.tasks) for batch in self._under_way.values()) - first)
 
     def poll(self, timeout: float | None, /) -> Sequence[Fact]:
         """Wait for futures."""
@@ -147,28 +123,6 @@ class ExecutorSession:
             completion = Completion(ticket, [], lost=error)
         self._under_way.pop(ticket, None)
         return completion
-
-    def _decode(self, ticket: Ticket, reply: Any) -> Completion:
-        try:
-            return decode_reply(ticket, reply)
-        except Exception as error:
-            batch = self._under_way[ticket]
-            add_note(
-                error, f"raised while results of {span(batch.first, len(batch.tasks))} were unpickled by the caller"
-            )
-            raise
-
-    def _explain_loss(self, error: BrokenExecutor) -> WorkerLost:
-        self._broken = True
-        lost = WorkerLost(
-            f"a worker died, or could not start, and broke its pool, with {self._tasks()} under way: {self._death()}"
-        )
-        lost.__cause__ = error
-        return lost
-
-    def _death(self) -> str:
-        """How it may have come, and what to do, in a sentence or two."""
-        return f"{UNKNOWN_DEATH}. Make the executor anew before the next call."
 
     def wake(self) -> None:
         """End a wait in another thread."""

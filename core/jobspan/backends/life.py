@@ -1,4 +1,4 @@
-"""What a worker process does besides its batches: it ends with its parent, and leaves off what nobody wants any more.
+"""What a worker process does: it runs batches, ends with its parent, and leaves off what nobody wants any more.
 
 A batch carries its number, and the caller can say on a `Board` up to which number batches are not wanted. Those that
 have not begun are not run. A signal tells the worker to look at the board, and ends the batch that is running as
@@ -21,9 +21,11 @@ from multiprocessing.context import get_spawning_popen
 from types import FrameType
 from typing import Any
 
+from jobspan.backends.line import FarEnd, Message
 from jobspan.errors import JobspanError
+from jobspan.worker.describe import add_note
 from jobspan.worker.relay import leave_streams
-from jobspan.worker.reply import Reply
+from jobspan.worker.reply import Reply, encode_lost
 from jobspan.worker.wire import run_encoded
 
 ORPHAN_CHECK_S = 1.0
@@ -83,10 +85,11 @@ def _attach(file: Any) -> Board:
 
 
 _board: Board | None = None
+_far_end: FarEnd | None = None
 _running = 0  # the number of the batch that is being run, 0: none
 
 
-def begin_work(parent: int, board: Board | None, environment: Mapping[str, str]) -> None:
+def begin_work(parent: int, board: Board | None, far_end: FarEnd | None, environment: Mapping[str, str]) -> None:
     """What a worker does before its first batch.
 
     Parameters
@@ -95,13 +98,15 @@ def begin_work(parent: int, board: Board | None, environment: Mapping[str, str])
         The process to follow.
     board : Board, optional
         Where unwanted batches are told of.
+    far_end : FarEnd, optional
+        Where `serve` finds batches.
     environment : mapping
         Variables to set, for workers that were not started with them.
     """
-    global _board, _running
+    global _board, _far_end, _running
     os.environ.update(environment)
     os.environ.pop(LOKY_LEAK_LIMIT, None)  # was meant for this worker only
-    _board, _running = board, 0
+    _board, _far_end, _running = board, far_end, 0
     leave_streams()
     signal.signal(signal.SIGINT, _look_at_board)
     if hasattr(signal, "pthread_sigmask"):  # it may have been started with the signal blocked
@@ -151,3 +156,22 @@ def run_wanted(number: int, payload: bytes) -> Reply | None:
             _running = 0
     except Stopped:
         return None
+
+
+def serve() -> None:
+    """Run what comes down the line, until its end."""
+    assert _far_end is not None, "begin_work comes first"
+    while (message := _far_end.take()) is not None:
+        reply = _run(message)
+        try:
+            _far_end.answer(message.number, reply)
+        except OSError as error:
+            add_note(error, "raised when a worker sent a long reply through a file in memory")
+            _far_end.answer(message.number, encode_lost(error, f"process {os.getpid()}"))
+    _far_end.close()
+
+
+def _run(message: Message) -> Reply | None:
+    if message.error is not None:
+        return encode_lost(message.error, f"process {os.getpid()}")
+    return run_wanted(message.number, message.payload)

@@ -23,13 +23,14 @@ from jobspan import host
 from jobspan.backends.base import OpenRequest, Session, Traits
 from jobspan.backends.crew import Kind, Pool
 from jobspan.backends.life import LOKY_LEAK_LIMIT, Board, begin_work
+from jobspan.backends.line import Line
 from jobspan.backends.pools import Lender, open_session
 from jobspan.model import Staff
 
 _NO_LIMIT = str(1 << 62)
 _QUIET_TRACKER = "ignore::UserWarning:loky.backend.resource_tracker"
 
-ROUND_TRIP_S = 3e-4
+ROUND_TRIP_S = 1e-4
 
 
 class LokyBackend:
@@ -72,6 +73,7 @@ class LokyPool(Pool):
 
     def end(self, *, kill: bool, wait: bool = False) -> None:
         """End the workers, and with `kill` what they have started themselves."""
+        self.end_line()
         with self._ending:  # it may be ended by its session and by its lender at the same time
             self.executor.shutdown(wait=kill or wait, kill_workers=kill)
 
@@ -81,18 +83,19 @@ def start(kind: Kind) -> LokyPool:
     environment = kind.environment()
     leak_limit = {} if LOKY_LEAK_LIMIT in os.environ else {LOKY_LEAK_LIMIT: _NO_LIMIT}
     board = None if sys.platform == "win32" else Board()
+    line = Line() if kind.has_line else None
     executor = ProcessPoolExecutor(
         kind.width,
         timeout=None,
         initializer=begin_work,
-        initargs=(os.getpid(), board, {}),
+        initargs=(os.getpid(), board, None if line is None else line.far_end, {}),
         env={**environment, **leak_limit},
     )
-    pool = LokyPool(executor, kind, board)
+    pool = LokyPool(executor, kind, board, line)
     _start_trackers()
     try:
         with without_interrupts(), _as_free_process():
-            executor.submit(int)  # starts all workers
+            pool.start()
     finally:
         pool.muster()
         if len(pool.crew) < kind.width:  # the system refused one: the others would stay, unknown to loky

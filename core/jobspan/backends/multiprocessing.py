@@ -26,6 +26,7 @@ from jobspan.backends import loky
 from jobspan.backends.base import OpenRequest, Session, Traits
 from jobspan.backends.crew import Kind, Pool
 from jobspan.backends.life import Board, begin_work
+from jobspan.backends.line import Line
 from jobspan.backends.pools import Lender, open_session
 from jobspan.model import Staff
 
@@ -70,17 +71,20 @@ class MultiprocessingBackend:
         if context is None or process.current_process().daemon:
             return loky.start(kind)
         forks = context.get_start_method() == "fork"
-        board = Board() if forks else None
+        starts_now = forks or kind.has_line
+        board = Board() if starts_now else None
+        line = Line() if kind.has_line else None
         executor = ProcessPoolExecutor(
             kind.width,
             mp_context=context,
             initializer=begin_work,
-            initargs=(os.getpid(), board, kind.environment()),
+            initargs=(os.getpid(), board, None if line is None else line.far_end, kind.environment()),
         )
-        if forks:
+        pool = StandardPool(executor, kind, board, line)
+        if starts_now:
             with loky.without_interrupts():
-                executor.submit(int)  # forks all workers
-        return StandardPool(executor, kind, board)
+                pool.start()
+        return pool
 
 
 @cache
@@ -128,6 +132,7 @@ class StandardPool(Pool):
     def end(self, *, kill: bool, wait: bool = False) -> None:
         """End the workers, and with `kill` what they have started themselves."""
         _at_work.discard(self)
+        self.end_line()
         with self._ending:
             self.muster()
             for worker in self.crew if kill else ():

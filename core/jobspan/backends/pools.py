@@ -13,6 +13,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing import process, util
 from time import monotonic
 from typing import Any
@@ -63,8 +64,8 @@ class Lender:
                 if pool is not None:
                     self._lent.add(pool)
             if pool is None:
-                _hook_exit()
                 pool = self._start(kind)
+                _hook_exit()
                 with self._changed:
                     self._lent.add(pool)
                 pool.hold()
@@ -169,14 +170,15 @@ def _end_idle(pools: Sequence[Pool], *, wait: bool = False) -> None:
 def open_session(lender: Lender, request: OpenRequest, width: int) -> Session:
     """A session on the lender's pools; its workers begin to start now, also for an input that may prove empty."""
     kind = kind_of(request, width)
-    if request.staff.max_tasks_per_worker or request.staff.max_worker_rss:
-        from jobspan.backends.lent import RationedSession
+    if request.staff.max_tasks_per_worker or request.staff.max_worker_rss or not kind.has_line:
+        from jobspan.backends.rationed import RationedSession
 
         return RationedSession(lender, kind, request)
     pool = lender.lend(kind)
     from jobspan.backends.lent import LentSession  # the first time, meanwhile workers come up
 
-    return LentSession(lender, pool, request)
+    assert pool.line is not None, "it is of this kind"
+    return LentSession(lender, pool, pool.line, request)
 
 
 _lenders: weakref.WeakSet[Lender] = weakref.WeakSet()
@@ -187,15 +189,21 @@ def _forget_pools() -> None:
         lender.forget()
 
 
-def _end_pools() -> None:
+def _end_pools(*, wait: bool = False) -> None:
     for lender in list(_lenders):
-        lender.shutdown(wait=True)
+        lender.shutdown(wait=wait)
 
 
 def _hook_exit() -> None:
-    """A child of multiprocessing waits for its own children before it comes to what ends executors at exit."""
+    """Come before what ends executors at exit: that waits for their workers, and these for the ends of their lines.
+
+    After each start, since loky hooks itself in anew with each executor.
+    """
+    with suppress(RuntimeError):  # the interpreter is ending already
+        threading._register_atexit(_end_pools)  # type: ignore[attr-defined]  # noqa: SLF001  `atexit` comes too late
     if process.parent_process() is not None and os.getpid() not in _hooks:
-        _hooks[os.getpid()] = util.Finalize(None, _end_pools, exitpriority=_FIRST)
+        # A child of multiprocessing waits for its own children even before that.
+        _hooks[os.getpid()] = util.Finalize(None, _end_pools, kwargs={"wait": True}, exitpriority=_FIRST)
 
 
 _FIRST = 100

@@ -11,13 +11,15 @@ import pickle
 import sys
 from collections.abc import Callable, Iterable
 from functools import cache
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, Protocol, TypeAlias
 
 from jobspan.errors import UnpicklableError
 from jobspan.persist.culprit import find_culprit
 
 loads = pickle.loads
+
+_NO_FILE = "<dynamic-code>"  # what cloudpickle 3.1.3 writes instead of a file name
 
 BufferSink: TypeAlias = Callable[[pickle.PickleBuffer], object]
 """Takes a buffer that stays out of band, in the order in which `loads` wants them back."""
@@ -149,6 +151,8 @@ def _cloud_pickler() -> Any:
         reducer: Reducer | None = None
 
         def reducer_override(self, obj: Any) -> Any:
+            if type(obj) is CodeType:
+                return _name_file(obj, self.dispatch_table[CodeType](obj))
             if self.reducer is not None and not isinstance(obj, FunctionType | type):
                 reduced = self.reducer(obj)
                 if reduced is not NotImplemented:
@@ -156,6 +160,12 @@ def _cloud_pickler() -> Any:
             return super().reducer_override(obj)
 
     return CloudPickler
+
+
+def _name_file(code: CodeType, reduced: Any) -> Any:
+    """What cloudpickle makes of a code object, with its file: some versions leave that out, and tracebacks need it."""
+    make, arguments, *rest = reduced
+    return make, tuple(code.co_filename if each == _NO_FILE else each for each in arguments), *rest
 
 
 class _Unpickler(pickle.Unpickler):

@@ -1,0 +1,136 @@
+"""Sessions on lent pools of one worker process each.
+
+So a worker can be replaced when it has done or taken its share, and where the system has no lines for a pool of many.
+
+Invariant: a pool is given back once, however the session ends; after that nothing of the run is at work in it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from concurrent.futures import Future
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from jobspan.backends.base import Closing, OpenRequest
+from jobspan.backends.copying import ended_early
+from jobspan.backends.crew import Kind, Pool, stop
+from jobspan.backends.executors import ExecutorSession
+from jobspan.backends.life import run_wanted
+from jobspan.model import Batch, Completion, Staff, Task, Ticket
+
+if TYPE_CHECKING:
+    from jobspan.backends.pools import Lender
+
+_RSS_CHECK_S = 0.1
+
+
+class RationedSession(ExecutorSession):
+    """Batches as futures, each in a pool of its own while it runs; it waits here until one is free."""
+
+    def __init__(self, lender: Lender, kind: Kind, request: OpenRequest) -> None:
+        self._lender = lender
+        self._kind = kind._replace(width=1, has_line=False)
+        self._pool = lender.lend(self._kind)  # where the next batch goes
+        super().__init__(self._pool.executor, kind.width, request, "copied")
+        self._waiting: deque[tuple[Ticket, Batch]] = deque()
+        self._busy: dict[Ticket, Pool] = {}
+        self._free = [self._pool]
+
+    def submit(self, ticket: Ticket, batch: Batch, /) -> None:
+        """Send the batch to a free worker, or let it wait for one."""
+        self._waiting.append((ticket, batch))
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        most = self._request.staff.max_tasks_per_worker
+        while self._waiting and len(self._busy) < self.width:
+            worker = self._find_worker()
+            ticket, batch = self._waiting.popleft()
+            if most is not None:  # the rest is sent again, as where a time budget is used up
+                batch = batch._replace(tasks=batch.tasks[: most - worker.tasks_given])
+            worker.tasks_given += len(batch.tasks)
+            self._busy[ticket] = worker
+            self._pool, self._executor = worker, worker.executor
+            super().submit(ticket, batch)
+
+    def _find_worker(self) -> Pool:
+        while True:
+            worker = self._free.pop() if self._free else self._lender.lend(self._kind)
+            if not worker.crew:  # started with its first batch
+                worker.muster()
+            reason = _reason_to_go(worker, self._request.staff)
+            if not reason:
+                return worker
+            _tell(f"worker process {worker.crew[0].pid} is replaced by a new one: {reason}")
+            self._lender.dismiss(worker)
+
+    def _encoded(self, ticket: Ticket, batch: Batch) -> Task:
+        """The call, with a number that the worker knows it by."""
+        _, args, _ = super()._encoded(ticket, batch)
+        return run_wanted, (self._pool.next_number(), *args), {}
+
+    def _settle(self, ticket: Ticket, future: Future[Any]) -> Completion:
+        if (worker := self._busy.pop(ticket, None)) is not None:
+            self._free.append(worker)
+            self._pool = worker
+        completion = super()._settle(ticket, future)
+        if completion.lost is not None and self._pool.has_ended:
+            completion = completion._replace(lost=ended_early(completion.lost))
+        self._dispatch()
+        return completion
+
+    def _death(self) -> str:
+        return f"{self._pool.describe_ends()}. The next call gets fresh workers."
+
+    def close(self, how: Closing, /) -> None:
+        """Give all workers back; those that are at work stop it, or are ended."""
+        self._waiting.clear()
+        at_work = [(worker, [self._futures[ticket]]) for ticket, worker in self._busy.items()]
+        usable = [(worker, True) for worker in self._free]
+        self._busy, self._free = {}, []
+        stopped = [False] * len(at_work)
+        try:
+            stopped = stop(at_work)
+        finally:
+            idle_s = self._request.staff.idle_worker_timeout
+            usable += [(worker, done) for (worker, _), done in zip(at_work, stopped, strict=True)]
+            for worker, is_usable in usable:
+                self._lender.give_back(worker, usable=is_usable and worker.is_sound(), idle_s=idle_s)
+            super().close(how)
+
+
+def _reason_to_go(worker: Pool, staff: Staff) -> str:
+    """Why this worker should be given nothing more; empty if it may go on."""
+    tasks, rss = staff.max_tasks_per_worker, staff.max_worker_rss
+    if tasks is not None and worker.tasks_given >= tasks:
+        return f"it had {worker.tasks_given} tasks (max_tasks_per_worker={tasks})"
+    now = monotonic()
+    if rss is not None and worker.tasks_given and now - worker.weighed > _RSS_CHECK_S:
+        worker.weighed = now
+        used = max((resident_bytes(process.pid) for process in worker.crew), default=0)
+        if used > rss:
+            return f"it holds {used >> 20} MB (max_worker_rss={rss >> 20} MB)"
+    return ""
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory that a process holds; 0 where nothing tells it."""
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        pass
+    try:
+        import psutil  # type: ignore[import-untyped]
+
+        return int(psutil.Process(pid).memory_info().rss)
+    except Exception:  # noqa: BLE001  not installed, or the process has gone
+        return 0
+
+
+def _tell(line: str) -> None:
+    import logging
+
+    logging.getLogger("jobspan").info(line)
