@@ -10,6 +10,7 @@ in pieces; a Ctrl-C in the terminal, which workers receive too, is the caller's 
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
 import signal
@@ -169,6 +170,8 @@ def serve() -> None:
             add_note(error, "raised when a worker sent a long reply through a file in memory")
             _far_end.answer(message.number, encode_lost(error, f"process {os.getpid()}"))
     _far_end.close()
+    gc.collect()
+    gc.freeze()  # or the interpreter would look for garbage again several times, which takes most of its end
 
 
 def _run(message: Message) -> Reply | None:
