@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -28,8 +29,10 @@ LONG = os.urandom(300_000)
 
 
 @pytest.fixture
-def line() -> Line:
-    return Line()
+def line() -> Iterator[Line]:
+    made = Line()
+    yield made
+    made.close()
 
 
 def echo(line: Line) -> None:
@@ -137,9 +140,9 @@ def test_a_worker_that_serves_no_more_ends_the_wait(line: Line) -> None:
     assert isinstance(line.broken, OSError)
     ended: Future[None] = Future()
     ended.set_result(None)
-    other = Line()
-    other.lose(ended)
-    assert isinstance(other.broken, JobspanError)
+    with closing(Line()) as other:
+        other.lose(ended)
+        assert isinstance(other.broken, JobspanError)
 
 
 def test_the_end_reaches_workers_that_wait_and_comes_after_what_was_posted(line: Line) -> None:
@@ -151,12 +154,14 @@ def test_the_end_reaches_workers_that_wait_and_comes_after_what_was_posted(line:
     assert line.far_end.take() is None
 
 
-def test_a_line_closes_its_sockets_when_it_goes() -> None:
+def test_a_closed_line_has_no_sockets_and_may_still_be_woken_and_ended() -> None:
     before = descriptors()
-    line: Any = Line()
+    line = Line()
     assert descriptors() == before + 4
-    del line
+    line.close()
     assert descriptors() == before
+    line.wake()
+    line.end()
 
 
 def test_no_batch_waits_behind_a_long_one(tmp_path: Path) -> None:

@@ -161,6 +161,11 @@ class Pool:
         if self.line is not None:
             self.line.end()
 
+    def close_line(self) -> None:
+        """Close the sockets of this process, when no session has the pool any more."""
+        if self.line is not None:
+            self.line.close()
+
     def end(self, *, kill: bool, wait: bool = False) -> None:
         """End the workers; without `kill` they are told to go, and waited for only with `wait`."""
         raise NotImplementedError  # each kind of executor has its own way to end

@@ -25,7 +25,7 @@ from typing import Any
 from jobspan.backends.line import FarEnd, Message
 from jobspan.errors import JobspanError
 from jobspan.worker.describe import add_note
-from jobspan.worker.relay import leave_streams
+from jobspan.worker.relay import is_fork, leave_streams
 from jobspan.worker.reply import Reply, encode_lost
 from jobspan.worker.wire import run_encoded
 
@@ -170,8 +170,9 @@ def serve() -> None:
             add_note(error, "raised when a worker sent a long reply through a file in memory")
             _far_end.answer(message.number, encode_lost(error, f"process {os.getpid()}"))
     _far_end.close()
-    gc.collect()
-    gc.freeze()  # or the interpreter would look for garbage again several times, which takes most of its end
+    if not is_fork():  # where what the caller had in memory would be collected, and its locks may be held for ever
+        gc.collect()
+        gc.freeze()  # or the interpreter would look for garbage again several times, which takes most of its end
 
 
 def _run(message: Message) -> Reply | None:

@@ -177,11 +177,6 @@ class Line:
         self.broken: BaseException | None = None
         """Why not all workers are there any more."""
 
-    def __del__(self) -> None:
-        # Not when the workers are told of the end: another thread may still wait here.
-        for end in (self._batches, self._replies, self._far_batches, self._far_replies):
-            end.close()
-
     def lose(self, served: Future[None]) -> None:
         """A worker serves no longer: take note, and end the wait."""
         if self.broken is None:
@@ -277,8 +272,13 @@ class Line:
 
     def end(self) -> None:
         """Tell the workers that there will be no more batches."""
-        with suppress(OSError):  # not connected any more
+        with suppress(OSError):  # it is closed
             self._far_batches.shutdown(socket.SHUT_RD)
+
+    def close(self) -> None:
+        """Close this process's sockets; nobody may be waiting for them."""
+        for each in (self._batches, self._far_batches, self._replies, self._far_replies):
+            each.close()
 
 
 def _make_pair() -> tuple[socket.socket, socket.socket]:

@@ -16,6 +16,7 @@ from multiprocessing import process
 from multiprocessing import resource_tracker as standard_tracker
 from typing import Any
 
+from loky import process_executor
 from loky.backend import resource_tracker
 from loky.process_executor import ProcessPoolExecutor
 
@@ -96,12 +97,38 @@ def start(kind: Kind) -> LokyPool:
     try:
         with without_interrupts(), _as_free_process():
             pool.start()
+        if line is not None:
+            _end_first(line, executor)
     finally:
         pool.muster()
         if len(pool.crew) < kind.width:  # the system refused one: the others would stay, unknown to loky
             for worker in pool.crew:
                 worker.terminate()
+            pool.close_line()
     return pool
+
+
+class _LastCall:
+    """Ends a line before the thread is woken that waits for its workers."""
+
+    def __init__(self, line: Line, wakeup: Any) -> None:
+        self._line = line
+        self._wakeup = wakeup
+
+    def wakeup(self) -> None:
+        self._line.end()
+        self._wakeup.wakeup()
+
+
+def _end_first(line: Line, executor: Any) -> None:
+    """End the line when loky waits for all executors: at the interpreter's exit, and at that of any worker of loky's.
+
+    The latter comes before all other hooks, and what is waited for there are pools of tasks inside tasks.
+    """
+    waking = process_executor._threads_wakeups  # noqa: SLF001  read only then
+    manager = executor._executor_manager_thread  # noqa: SLF001  a key of it
+    lock, wakeup = waking[manager]
+    waking[manager] = lock, _LastCall(line, wakeup)
 
 
 @contextmanager

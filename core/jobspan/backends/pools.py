@@ -49,7 +49,10 @@ class Lender:
     def forget(self) -> None:
         """After a fork: the workers are the parent's, and so is the thread that ends them."""
         # Kept, since what loky does when a pool is collected would wake the parent.
-        self._of_parent += [*self._idle, *self._lent]
+        inherited = [*self._idle, *self._lent]
+        for pool in inherited:
+            pool.close_line()
+        self._of_parent += inherited
         self._idle, self._lent = [], set()
         self._changed = threading.Condition()
         self._wakes = 0.0
@@ -85,6 +88,7 @@ class Lender:
         """Keep the pool for another session, or end what is not usable."""
         if not usable:
             pool.end(kill=True)
+            pool.close_line()
         else:
             pool.release()
         with self._changed:
@@ -107,7 +111,7 @@ class Lender:
         """End a pool that was lent and is idle now."""
         with self._changed:
             self._lent.discard(pool)
-        pool.end(kill=False)
+        _end_idle([pool])
 
     def _take_surplus(self, now: float) -> list[Pool]:
         """Pools to end now, the longest unused ones; some more get little time."""
@@ -165,6 +169,7 @@ class Lender:
 def _end_idle(pools: Sequence[Pool], *, wait: bool = False) -> None:
     for pool in pools:
         pool.end(kill=False, wait=wait)
+        pool.close_line()
 
 
 def open_session(lender: Lender, request: OpenRequest, width: int) -> Session:
@@ -195,19 +200,19 @@ def _end_pools(*, wait: bool = False) -> None:
 
 
 def _hook_exit() -> None:
-    """Come before what ends executors at exit: that waits for their workers, and these for the ends of their lines.
-
-    After each start, since loky hooks itself in anew with each executor.
-    """
+    """Come before what waits for workers at exit; called when that is in place."""
+    here = os.getpid()
+    if here in _hooks:
+        return
     with suppress(RuntimeError):  # the interpreter is ending already
         threading._register_atexit(_end_pools)  # type: ignore[attr-defined]  # noqa: SLF001  `atexit` comes too late
-    if process.parent_process() is not None and os.getpid() not in _hooks:
-        # A child of multiprocessing waits for its own children even before that.
-        _hooks[os.getpid()] = util.Finalize(None, _end_pools, kwargs={"wait": True}, exitpriority=_FIRST)
+    # A child of multiprocessing waits for its own children even before that.
+    is_child = process.parent_process() is not None
+    _hooks[here] = util.Finalize(None, _end_pools, kwargs={"wait": True}, exitpriority=_FIRST) if is_child else None
 
 
 _FIRST = 100
-_hooks: dict[int, util.Finalize] = {}
+_hooks: dict[int, util.Finalize | None] = {}
 
 
 if hasattr(os, "register_at_fork"):

@@ -260,6 +260,11 @@ def reopen_streams() -> None:
             setattr(sys, name, again)
 
 
+def is_fork() -> bool:
+    """Whether this process has inherited another's memory."""
+    return _is_fork
+
+
 def leave_streams() -> None:
     """In a worker that was forked, print where it inherited to: the caller's own stream is a copy that nobody reads."""
     if _is_fork:
