@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from jobspan import Parallel, delayed, host
-from jobspan.backends import crew
+from jobspan.backends.base import OpenRequest
 from jobspan.errors import JobspanError
+from jobspan.model import Batch, Completion
 from jobspan.persist.segments import Segment
 
 if not host.has_processes():
     pytest.skip("there are no processes here", allow_module_level=True)
 
 from jobspan.backends.line import Line, has_lines
+from jobspan.backends.loky import LokyBackend
 
 if not has_lines():
     pytest.skip("this system has no lines", allow_module_level=True)
@@ -187,9 +190,27 @@ def test_long_batches_and_results_travel() -> None:
     assert Parallel(2, "loky", batch_size=5)(delayed(str.upper)(text) for text in texts) == [t.upper() for t in texts]
 
 
+def test_a_cancelled_batch_comes_back_and_what_was_behind_it_still_runs() -> None:
+    backend = LokyBackend()
+    session = backend.open(OpenRequest(n_jobs=2))
+    try:
+        for ticket in range(6):  # the first two keep the workers
+            session.submit(ticket, Batch(ticket, [(time.sleep, (0.3 if ticket < 2 else 0.0,), {})]))
+        session.cancel([3, 4])
+        facts: dict[int, Completion] = {}
+        while len(facts) < 6:
+            facts |= {fact.ticket: fact for fact in session.poll(30) if isinstance(fact, Completion)}
+        lost = [ticket for ticket, fact in sorted(facts.items()) if isinstance(fact.lost, CancelledError)]
+        assert lost == [3, 4]
+        assert all(fact.values == [None] for ticket, fact in facts.items() if ticket not in lost)
+    finally:
+        session.close("release")
+        backend.shutdown()
+
+
 @pytest.mark.parametrize("name", ["loky", "multiprocessing"])
 def test_without_lines_batches_go_the_executors_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew, "has_lines", lambda: False)
+    monkeypatch.setattr("jobspan.backends.crew.has_lines", lambda: False)
     with Parallel(2, name) as parallel:
         assert parallel(delayed(abs)(-i) for i in range(100)) == list(range(100))
         assert parallel(delayed(pow)(i, 2) for i in range(3)) == [0, 1, 4]
