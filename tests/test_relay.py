@@ -475,6 +475,7 @@ def test_records_of_plain_scripts_are_formatted_as_the_script_says(tmp_path: Pat
 
 
 @LINUX
+@pytest.mark.skipif(not host.is_gil_enabled(), reason="a fork may copy the lock of a dict that another thread holds")
 def test_parent_and_child_of_a_fork_each_get_their_own(tmp_path: Path) -> None:
     done = run_script(
         """

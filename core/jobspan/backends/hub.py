@@ -66,7 +66,7 @@ class Hub:
         self.is_closed = False
         self._key = os.urandom(KEY_BYTES)
         self._routes: dict[int, _Route] = {}
-        self._peers: set[_Peer] = set()
+        self._peers: frozenset[_Peer] = frozenset()  # never changed, only replaced: a fork may come at any time
         self._thread: threading.Thread | None = None
         self._listener, self._address = _listen()
         self._ear, self._bell = socket.socketpair()
@@ -88,7 +88,7 @@ class Hub:
             return
         try:
             self._accept()
-            for peer in list(self._peers):
+            for peer in self._peers:
                 self._receive(peer, _ALL_THERE_IS)
             self._routes.pop(route, None)
         finally:
@@ -132,7 +132,7 @@ class Hub:
                 connection, _ = self._listener.accept()
                 connection.setblocking(False)
                 peer = _Peer(connection)
-                self._peers.add(peer)
+                self._peers |= {peer}
                 self._selector.register(connection, selectors.EVENT_READ, peer)
                 self._ring()
 
@@ -176,7 +176,7 @@ class Hub:
                 _deliver(kind, payload, self._routes.get(route))
 
     def _drop(self, peer: _Peer) -> None:
-        self._peers.discard(peer)
+        self._peers -= {peer}
         self._selector.unregister(peer.connection)
         peer.connection.close()
 
@@ -188,16 +188,18 @@ class Hub:
                     os.unlink(self._address)
             self.is_closed = True
             if self._thread is None or self._thread is threading.current_thread():
-                self.let_go()
+                self.close_sockets()
+                self._selector.close()
             else:
                 self._ring()
 
-    def let_go(self) -> None:
-        """Close what belongs to this process alone: after a fork the child's copies."""
-        self.is_closed = True
+    def close_sockets(self) -> None:
+        """Close what others see, in the child of a fork, too.
+
+        There the thread may have held any lock, and with the GIL off every dict has one: the selector is not touched.
+        """
         for each in (*(peer.connection for peer in self._peers), self._listener, self._ear, self._bell):
             each.close()
-        self._selector.close()
 
     def _ring(self) -> None:
         """End the thread's wait: where there is no epoll, it does not see what changes meanwhile."""
@@ -289,7 +291,7 @@ def _forget_hub() -> None:
     global _hub, _making
     hub, _hub, _making = _hub, None, threading.RLock()
     if hub is not None:
-        hub.let_go()
+        hub.close_sockets()
 
 
 if hasattr(os, "register_at_fork"):
