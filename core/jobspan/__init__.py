@@ -21,11 +21,13 @@ _HOMES = {
     "ParallelBackendBase": "backends.legacy.base",
     "PrintTime": "logger",
     "RemoteError": "errors",
+    "TaskError": "errors",
     "UnpicklableError": "errors",
     "WorkerBootError": "errors",
     "WorkerLost": "errors",
+    "attempt": "worker.context",
     "cpu_count": "available",
-    "delayed": "parallel",
+    "delayed": "captured",
     "effective_n_jobs": "available",
     "parallel_backend": "config",
     "parallel_config": "config",
@@ -41,6 +43,7 @@ if TYPE_CHECKING:  # what the table means, for type checkers
     from jobspan.available import cpu_count, effective_n_jobs, register_parallel_backend
     from jobspan.backends.legacy.base import ParallelBackendBase
     from jobspan.backends.legacy.batching import AutoBatchingMixin
+    from jobspan.captured import delayed
     from jobspan.config import parallel_backend, parallel_config
     from jobspan.errors import (
         CannotBlock,
@@ -48,15 +51,17 @@ if TYPE_CHECKING:  # what the table means, for type checkers
         InitializerError,
         JobspanError,
         RemoteError,
+        TaskError,
         UnpicklableError,
         WorkerBootError,
         WorkerLost,
     )
     from jobspan.logger import Logger, PrintTime
     from jobspan.model import Event
-    from jobspan.parallel import Parallel, delayed
+    from jobspan.parallel import Parallel
     from jobspan.persist.wrapping import wrap_non_picklable_objects
     from jobspan.worker.carry import register_context
+    from jobspan.worker.context import attempt
     from jobspan.worker.shared import shared
 
 

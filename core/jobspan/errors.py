@@ -6,13 +6,15 @@
     ├── CannotBlock (RuntimeError)      waiting here would hang: use the awaiting form
     ├── InitializerError (RuntimeError) what each worker is to run first failed there
     ├── RemoteError (RuntimeError)      stands for a task's exception that could not travel
+    ├── TaskError                       stands for the result of a task that failed, where the run goes on
     ├── UnpicklableError (TypeError)    a task or result cannot be sent, and where the culprit is
     ├── WorkerBootError (RuntimeError)  a worker never became ready
     └── WorkerLost (RuntimeError)       a worker died, or its pool broke, while it held tasks
     UserWarning
     └── FallbackWarning                 something else than asked was chosen, and why
 
-Invariant: a user's own exception is never wrapped in one of these; it is raised as itself with a note.
+Invariant: a user's own exception is raised as itself with a note, never wrapped; where a run goes on without raising,
+a `TaskError` holds it.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ __all__ = [
     "InitializerError",
     "JobspanError",
     "RemoteError",
+    "TaskError",
     "UnpicklableError",
     "WorkerBootError",
     "WorkerLost",
@@ -58,6 +61,47 @@ def _initializer_error(args: tuple[Any, ...], cause: BaseException | None) -> In
 
 class RemoteError(JobspanError, RuntimeError):
     """Stands for a task's exception that cannot be pickled; the message holds its type, text and traceback."""
+
+
+class TaskError(JobspanError):
+    """Stands for the result of a task that failed, with ``Parallel(errors="return")``.
+
+    Attributes
+    ----------
+    index : int
+        Position of the task in the input.
+    error : BaseException
+        What it raised, without its frames; also the `__cause__`.
+    call : str
+        The call in short: ``"census('ast.py', depth=3)"``.
+    attempt : int
+        Which attempt this was, from 1 on.
+    worker : str
+        The worker's name.
+    traceback : str
+        Where it was raised, as text, from whichever process.
+
+    Examples
+    --------
+    >>> from jobspan import Parallel, delayed
+    >>> _, failed = Parallel(errors="return")(delayed(int)(text) for text in ("1", "x"))
+    >>> failed.index, failed.error
+    (1, ValueError("invalid literal for int() with base 10: 'x'"))
+    """
+
+    def __init__(self, index: int, error: BaseException, call: str, attempt: int, worker: str, traceback: str) -> None:
+        super().__init__(index, error, call, attempt, worker, traceback)
+        self.index = index
+        self.error = self.__cause__ = error
+        self.call = call
+        self.attempt = attempt
+        self.worker = worker
+        self.traceback = traceback
+
+    def __str__(self) -> str:
+        where = f", on {self.worker}" if self.worker else ""
+        attempt = f", attempt {self.attempt}" if self.attempt > 1 else ""
+        return f"task {self.index}: {self.call}{attempt}{where}: {type(self.error).__name__}: {self.error}"
 
 
 class UnpicklableError(JobspanError, TypeError):

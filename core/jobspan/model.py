@@ -27,11 +27,18 @@ class Batch(NamedTuple):
         The tasks.
     epoch : int
         Between two batches of the same epoch, no code of the input ran that could have changed an argument.
+    attempt : int
+        How often its tasks will have been begun, this time included.
     """
 
     first: int
     tasks: Sequence[Task]
     epoch: int = 0
+    attempt: int = 1
+
+
+SKIPPED: Any = object()
+"""In place of a result that is left out."""
 
 
 class Warned(NamedTuple):
@@ -77,6 +84,10 @@ class Completion(NamedTuple):
     """Start and end of each task on the worker, in seconds since the epoch, when asked for."""
     warned: Sequence[Warned] = ()
     """Warnings that the tasks raised where the caller's interpreter could not see them."""
+    begun: int | None = None
+    """How many tasks of a lost batch had begun, the last of them not being finished; None where nobody knows."""
+    ends_run: bool = False
+    """Whether after this loss no batch at all could be run."""
 
 
 Fact: TypeAlias = Started | Completion

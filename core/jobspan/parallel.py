@@ -1,4 +1,4 @@
-"""`Parallel` and `delayed`: settings in, driver out.
+"""`Parallel`: settings in, driver out.
 
 Invariant: a `Parallel` holds settings only; each call has a run of its own, so one object may be used several times
 at once, also from within its own generator.
@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from jobspan import config, host, registry, settings, settle
 from jobspan.available import cpu_count, effective_n_jobs, register_parallel_backend, workers_of
+from jobspan.captured import delayed
 from jobspan.config import parallel_backend, parallel_config
 from jobspan.drive import run as drivers
 from jobspan.drive.echo import WarningEcho
@@ -41,37 +42,6 @@ _MAX_REMEMBERED = 256
 _LOUD = 50  # from this verbosity on, messages go to stdout
 
 _remembered: dict[Any, Settings] = {}
-
-
-def delayed(function: Callable[..., Any]) -> Callable[..., Task]:
-    """Capture a call instead of making it.
-
-    Parameters
-    ----------
-    function : callable
-        What a task will call.
-
-    Returns
-    -------
-    callable
-        Takes the arguments and returns the task ``(function, args, kwargs)``.
-
-    Examples
-    --------
-    >>> delayed(pow)(2, 3)
-    (<built-in function pow>, (2, 3), {})
-    """
-
-    def delayed_function(*args: Any, **kwargs: Any) -> Task:
-        return function, args, kwargs
-
-    try:  # what functools.wraps does, at a fifth of its cost
-        delayed_function.__name__ = function.__name__
-        delayed_function.__doc__ = function.__doc__
-    except AttributeError:  # a partial, or another object that is called
-        pass
-    delayed_function.__wrapped__ = function  # type: ignore[attr-defined]
-    return delayed_function
 
 
 class Parallel(Logger):
@@ -113,6 +83,20 @@ class Parallel(Logger):
         Which kind to choose where no backend is named.
     require : {"sharedmem", None}
         Only a backend whose tasks see the caller's objects themselves.
+    errors : {"raise", "return", "skip", "group"} or callable
+        What becomes of a task that failed for good. ``"raise"``, the default: its exception ends the call at once;
+        results that were finished and not handed out are in the exception's ``partial``, by index. ``"return"``: a
+        `TaskError` takes the place of the result. ``"skip"``: the result is left out. ``"group"``: all other tasks are
+        run, then an `ExceptionGroup` of all failures is raised, with the good results in ``partial``. A function is
+        called with the `TaskError`, in the thread that drives the run; what it returns takes the place.
+    retries : int
+        How often a task that failed is run again. A task may then have been run more than once: it should bear that.
+    retry_on : exception type or tuple of them
+        Exceptions after which it is, by default all that are an `Exception`. A worker that died under a task uses up
+        an attempt whatever is said here.
+    backoff : float, str or tuple
+        Seconds (or ``"100ms"``) before the second attempt, doubled before each further one, up to half of it less by
+        chance, and at most 30; a tuple says the first and the longest.
     on_event : callable, optional
         Called with an `Event` when a task has started, is done, failed or was lost; in the thread that drives
         the run (a thread of jobspan's own for generators). What it raises ends the run. Worker processes tell of a
@@ -159,6 +143,10 @@ class Parallel(Logger):
         prefer: Any = config.PREFER,
         require: Any = config.REQUIRE,
         *,
+        errors: Any = "raise",
+        retries: Any = 0,
+        retry_on: Any = Exception,
+        backoff: Any = settings.BACKOFF,
         on_event: OnEvent | None = None,
         **backend_kwargs: Any,
     ) -> None:
@@ -167,6 +155,7 @@ class Parallel(Logger):
         key = (
             *(n_jobs, backend, return_as, verbose, timeout, pre_dispatch, batch_size),
             *(temp_folder, max_nbytes, mmap_mode, prefer, require, surroundings, registry.default_name()),
+            *(errors, retries, retry_on, backoff),
         )
         try:
             found = _remembered.get(key) if not backend_kwargs else None
@@ -186,10 +175,15 @@ class Parallel(Logger):
                 mmap_mode=mmap_mode,
                 prefer=prefer,
                 require=require,
+                errors=errors,
+                retries=retries,
+                retry_on=retry_on,
+                backoff=backoff,
                 params=backend_kwargs,
                 surroundings=surroundings,
             )
-            is_common = isinstance(found.backend, str) and not backend_kwargs and not surroundings.params
+            is_common = isinstance(found.backend, str) and isinstance(found.errors, str)
+            is_common = is_common and not backend_kwargs and not surroundings.params
             if is_common and len(_remembered) < _MAX_REMEMBERED:
                 _remembered[key] = found
         if on_event is not None and not callable(on_event):
@@ -282,7 +276,7 @@ class Parallel(Logger):
         list or generator
             The results, as `return_as` says.
         """
-        if self._straight and not self._is_watched():
+        if self._straight and PLACE.get().attempt == 1 and not self._is_watched():
             results = run_straight(iterable)
             self.n_dispatched_tasks = self.n_completed_tasks = len(results)
             return results
@@ -350,7 +344,7 @@ class Parallel(Logger):
                 self._print(f"Using backend {_name_of(backend)} with {session.width} concurrent workers.")
             self._narrator = Narrator(self._settings.verbose, self.n_tasks, self._print, self._progressed)
             listeners.append(self._narrator)
-        return begin(policy, session, iterable, listeners)
+        return begin(policy, session, iterable, listeners, self._settings.errors)
 
     def _progressed(self, dispatched: int, done: int) -> None:
         self.n_dispatched_tasks, self.n_completed_tasks = dispatched, done

@@ -19,7 +19,9 @@ _PREFER = ("processes", "threads", None)
 _REQUIRE = ("sharedmem", None)
 _MMAP_MODES = ("c", "r", "r+", "w+", None)
 _SHARED = ("sequential", "threads")
+_ERRORS = ("raise", "return", "skip", "group")
 PRE_DISPATCH = "2 * n_jobs"
+BACKOFF = "100ms"
 
 
 class Settings(NamedTuple):
@@ -35,6 +37,10 @@ class Settings(NamedTuple):
     batch_size: int | None = None
     verbose: int = 0
     timeout_s: float | None = None
+    errors: Any = "raise"
+    retries: int = 0
+    retry_on: tuple[type[BaseException], ...] = (Exception,)
+    backoff: tuple[float, float] = (0.1, 30.0)
     hint: str | None = None
     transfer: Transfer = Transfer()
     staff: Staff = Staff()
@@ -48,6 +54,8 @@ class Settings(NamedTuple):
             self.return_as == "list"
             and not self.verbose
             and self.timeout_s is None
+            and self.errors == "raise"
+            and not self.retries
             and self.initializer is None
             and (self.backend == "sequential" or self.is_alone)
         )
@@ -72,11 +80,17 @@ def check(
     mmap_mode: Any = config.MMAP_MODE,
     prefer: Any = config.PREFER,
     require: Any = config.REQUIRE,
+    errors: Any = "raise",
+    retries: Any = 0,
+    retry_on: Any = Exception,
+    backoff: Any = BACKOFF,
     params: dict[str, Any],
     surroundings: Config,
 ) -> Settings:
     """Settle the arguments of `Parallel` against what `parallel_config` says."""
     _one_of("return_as", return_as, _RETURN_AS)
+    if not callable(errors):
+        _one_of("errors", errors, _ERRORS, " or a function of a TaskError")
     prefer = _one_of("prefer", _value(prefer, surroundings.prefer), _PREFER)
     require = _one_of("require", _value(require, surroundings.require), _REQUIRE)
     mmap_mode = _one_of("mmap_mode", _value(mmap_mode, surroundings.mmap_mode), _MMAP_MODES)
@@ -113,6 +127,10 @@ def check(
         batch_size=units.parse_batch_size(batch_size),
         verbose=_verbosity(_value(verbose, surroundings.verbose)),
         timeout_s=units.parse_seconds(timeout, "timeout"),
+        errors=errors,
+        retries=units.parse_count(retries or None, "retries") or 0,
+        retry_on=units.parse_exceptions(retry_on, "retry_on"),
+        backoff=units.parse_backoff(backoff),
         hint=hint,
         transfer=Transfer(
             max_nbytes=units.parse_nbytes(_value(max_nbytes, surroundings.max_nbytes), "max_nbytes"),
@@ -144,9 +162,9 @@ def _value(given: Any, configured: Any = None) -> Any:
     return value.value if isinstance(value, Default) else value
 
 
-def _one_of(name: str, value: Any, accepted: tuple[Any, ...]) -> Any:
+def _one_of(name: str, value: Any, accepted: tuple[Any, ...], more: str = "") -> Any:
     if value not in accepted:
-        raise ValueError(f"{name}={value!r} is none of {', '.join(map(repr, accepted))}.")
+        raise ValueError(f"{name}={value!r} is none of {', '.join(map(repr, accepted))}{more}.")
     return value
 
 

@@ -15,6 +15,7 @@ from jobspan.backends.legacy.traits import is_legacy
 from jobspan.config import is_context
 from jobspan.errors import say_once
 from jobspan.model import Staff
+from jobspan.schedule.chances import Backoff
 from jobspan.schedule.policy import BUDGET_S, HELD_BYTES, Policy
 from jobspan.settings import PRE_DISPATCH, Settings
 from jobspan.worker import frame
@@ -66,6 +67,11 @@ def settle(settings: Settings, *, streams: bool, blocks: bool, watch: bool) -> P
         round_trip_s=traits.round_trip_s,
         inline=traits.inline,
         timeout_s=_time_limit(settings.timeout_s, backend),
+        tolerant=settings.errors != "raise",
+        groups=settings.errors == "group",
+        retries=settings.retries,
+        retry_on=settings.retry_on,
+        backoff=Backoff(*settings.backoff),
     )
     staff = _honoured(settings.staff, backend)
     request = OpenRequest(

@@ -142,13 +142,61 @@ def parse_nbytes(value: Any, setting: str) -> int | None:
     return nbytes
 
 
+_SECONDS = {"": 1.0, "ms": 1e-3, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
 def parse_seconds(value: Any, setting: str) -> float | None:
-    """A positive number of seconds, or None."""
+    """A positive number of seconds, or text like ``"30s"``, ``"2min"``, ``"1.5 h"``; None stays None.
+
+    >>> parse_seconds(30, "timeout"), parse_seconds("2min", "timeout"), parse_seconds("100 ms", "timeout")
+    (30.0, 120.0, 0.1)
+    """
     if value is None:
         return None
-    if isinstance(value, int | float) and value > 0:
-        return float(value)
-    raise ValueError(f"{setting}={value!r} is not a positive number of seconds, or None.")
+    seconds = _read_seconds(value)
+    if 0 < seconds < float("inf"):
+        return seconds
+    raise ValueError(f"{setting}={value!r} is not a positive number of seconds, text like '30s' or '2min', or None.")
+
+
+def _read_seconds(value: Any) -> float:
+    """The number of seconds; not a number where it is none."""
+    if isinstance(value, str):
+        number = value.strip().rstrip("abcdefghijklmnopqrstuvwxyz ")
+        unit = value.strip()[len(number) :].strip()
+        try:
+            return float(number) * _SECONDS[unit]
+        except (KeyError, ValueError):
+            return float("nan")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number else float("nan")
+
+
+def parse_backoff(value: Any) -> tuple[float, float]:
+    """Seconds before the second attempt and at most, from one of them or both.
+
+    >>> parse_backoff("100ms"), parse_backoff((1, "1min")), parse_backoff(0)
+    ((0.1, 30.0), (1.0, 60.0), (0.0, 30.0))
+    """
+    pair = value if isinstance(value, tuple) and len(value) == 2 else (value, _LONGEST_BACKOFF_S)
+    first, most = map(_read_seconds, pair)
+    if not (0 <= first < float("inf") and 0 <= most < float("inf")):
+        raise ValueError(
+            f"backoff={value!r} is not a number of seconds, text like '100ms', or a tuple of the first and longest wait"
+            f" (seconds before the second attempt, doubled before each further one)."
+        )
+    return first, max(first, most)
+
+
+_LONGEST_BACKOFF_S = 30.0
+
+
+def parse_exceptions(value: Any, setting: str) -> tuple[type[BaseException], ...]:
+    """Types of exceptions, from one or a tuple of them."""
+    types = tuple(value) if isinstance(value, tuple | list) else (value,)
+    if types and all(isinstance(each, type) and issubclass(each, BaseException) for each in types):
+        return types
+    raise TypeError(f"{setting}={value!r} is no exception type or tuple of them; write {setting}=(OSError,).")
 
 
 def parse_count(value: Any, setting: str) -> int | None:

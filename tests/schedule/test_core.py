@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobspan.model import Batch, Completion, Task
+from jobspan.errors import TaskError, WorkerLost
+from jobspan.model import SKIPPED, Batch, Completion, Task
+from jobspan.schedule.chances import Backoff
 from jobspan.schedule.core import Emit, Fail, Finish, Order, Pull, Scheduler, Send
 from jobspan.schedule.policy import Policy
 
@@ -34,6 +36,8 @@ class World:
         self.consumed = 0
         self.source_error: Exception | None = None
         self.failing: dict[int, Exception] = {}
+        self.scripts: dict[int, list[str]] = {}
+        self.attempts: dict[int, int] = {}
 
     def play(self) -> Fail | Finish:
         for _ in range(20 * self.tasks + 100):
@@ -78,10 +82,16 @@ class World:
         return (8 if one_size and self.policy.timeout_s is None else 2) * self.width
 
     def wait(self) -> None:
-        self.now += 0.01
         choices = ["work"] * bool(self.flying) + ["consume"] * bool(self.held)
-        assert choices, "stuck: nothing is in flight, and the consumer has everything"
-        assert self.scheduler.stalled == (not self.flying)
+        patience = self.scheduler.patience(self.now)
+        assert choices or patience is not None, (
+            "stuck: nothing is in flight, or will be, and the consumer has everything"
+        )
+        assert self.scheduler.is_stalled(self.now) == (not self.flying and patience is None)
+        if not choices:
+            self.now += patience or 0.0
+            return
+        self.now += 0.01
         if self.draw(st.sampled_from(choices)) == "consume":
             emit = self.held.pop(0)
             self.consumed += len(emit.values)
@@ -92,6 +102,9 @@ class World:
     def come_back(self, ticket: int) -> None:
         batch = self.flying.pop(ticket)
         indices = range(batch.first, batch.first + len(batch.tasks))
+        if (scripted := next((i for i in indices if self.scripts.get(i)), None)) is not None:
+            self.come_back_badly(ticket, batch, scripted)
+            return
         bad = next((i for i in indices if i in self.failing), None)
         limit = len(indices) if bad is None else bad - batch.first
         done = self.draw(st.integers(1, limit)) if limit else 0
@@ -99,8 +112,25 @@ class World:
         seconds = self.draw(st.floats(0, 1))
         values = list(indices[:done])
         self.scheduler.complete(
-            Completion(ticket, values, error, None, "w", seconds, self.draw(st.integers(0, 50)) * done)
+            Completion(ticket, values, error, None, "w", seconds, self.draw(st.integers(0, 50)) * done), self.now
         )
+
+    def come_back_badly(self, ticket: int, batch: Batch, bad: int) -> None:
+        """What the script says of task `bad`, the first of the batch that has one, becomes of it."""
+        position = bad - batch.first
+        self.attempts[bad] = batch.attempt
+        match self.scripts[bad][0]:
+            case "raise":
+                completion = Completion(ticket, list(range(batch.first, bad)), ValueError(bad))
+            case "die":
+                completion = Completion(ticket, [], lost=WorkerLost("gone"), begun=position + 1)
+            case "vanish" if len(batch.tasks) > 1:  # nobody knows who it was, so nobody is charged
+                self.scheduler.complete(Completion(ticket, [], lost=WorkerLost("gone")), self.now)
+                return
+            case "vanish":
+                completion = Completion(ticket, [], lost=WorkerLost("gone"))
+        del self.scripts[bad][0]
+        self.scheduler.complete(completion, self.now)
 
 
 policies = st.builds(
@@ -112,6 +142,9 @@ policies = st.builds(
     round_trip_s=st.floats(1e-6, 1e-2),
     inline=st.booleans(),
     timeout_s=st.none() | st.just(1e9),
+    tolerant=st.just(False),
+    groups=st.just(False),
+    retries=st.just(0),
 )
 
 
@@ -123,6 +156,39 @@ def test_every_index_is_emitted_once_and_the_run_ends(data: Any, policy: Policy,
         assert world.emitted == list(range(tasks))
     else:
         assert sorted(world.emitted) == list(range(tasks))
+
+
+scripts = st.dictionaries(st.integers(0, 19), st.lists(st.sampled_from(["raise", "die", "vanish"]), max_size=4))
+
+
+@given(st.data(), policies, st.integers(1, 5), scripts, st.integers(0, 4), st.booleans())
+def test_every_index_is_accounted_for_once_whatever_fails_and_dies(
+    data: Any, policy: Policy, width: int, script: dict[int, list[str]], retries: int, groups: bool
+) -> None:
+    policy = policy._replace(tolerant=True, retries=retries, groups=groups, retry_on=(Exception,))
+    world = World(data.draw, policy, width, 20)
+    world.scripts = {index: list(events) for index, events in script.items()}
+    end = world.play()
+    lasting = {
+        index: events
+        for index, events in script.items()
+        if len(events) > retries or sum(event != "raise" for event in events) >= 3
+    }
+    if groups and lasting:
+        assert isinstance(end, Fail)
+        assert isinstance(end.error, BaseExceptionGroup)
+        assert len(end.error.exceptions) == len(lasting)
+        assert sorted(value for value in world.emitted if value is not SKIPPED) == sorted(set(range(20)) - set(lasting))
+        return
+    assert end == Finish()
+    errors = {value.index: value for value in world.emitted if isinstance(value, TaskError)}
+    assert set(errors) == set(lasting)
+    for index, events in lasting.items():
+        last = events[errors[index].attempt - 1]
+        assert isinstance(errors[index].error, ValueError if last == "raise" else WorkerLost)
+        assert errors[index].attempt == world.attempts[index]
+    found = [value.index if isinstance(value, TaskError) else value for value in world.emitted]
+    assert (found if policy.ordered else sorted(found)) == list(range(20))
 
 
 @given(st.data(), policies, st.integers(1, 5), st.integers(1, 120))
@@ -137,6 +203,7 @@ def test_a_failing_task_ends_the_run_and_nothing_is_emitted_twice(
     assert end.error in world.failing.values()
     assert len(set(world.emitted)) == len(world.emitted)
     assert not bad & set(world.emitted)
+    assert not set(end.partial) & {*bad, *world.emitted}
     if policy.ordered:
         assert world.emitted == list(range(len(world.emitted)))
 
@@ -145,7 +212,10 @@ def test_a_failing_task_ends_the_run_and_nothing_is_emitted_twice(
 def test_an_input_that_raises_ends_the_run(data: Any, policy: Policy, width: int, tasks: int) -> None:
     world = World(data.draw, policy, width, tasks)
     world.source_error = OSError("the input")
-    assert world.play() == Fail(world.source_error)
+    end = world.play()
+    assert isinstance(end, Fail)
+    assert end.error is world.source_error
+    assert all(index == value and index not in world.emitted for index, value in end.partial.items())
 
 
 def orders(scheduler: Scheduler, now: float = 0.0) -> list[Order]:
@@ -177,7 +247,7 @@ def test_batches_grow_until_they_are_worth_their_round_trip() -> None:
         send = flying.pop(0)
         count = len(send.batch.tasks)
         sizes.append(count)
-        scheduler.complete(Completion(send.ticket, list(range(count)), seconds=count * 1e-5))
+        scheduler.complete(Completion(send.ticket, list(range(count)), seconds=count * 1e-5), 0.0)
         flying += sends(orders(scheduler))
     assert sizes[:2] == [1, 1]
     assert 1990 <= max(sizes) <= 2000  # 20 ms of tasks of 10 µs
@@ -195,7 +265,7 @@ def test_batches_shrink_towards_the_end() -> None:
             for ticket in list(scheduler.in_flight):
                 batch = scheduler.find_batch(ticket)
                 assert batch is not None
-                scheduler.complete(Completion(ticket, list(batch.tasks), seconds=1e-3 * len(batch.tasks)))
+                scheduler.complete(Completion(ticket, list(batch.tasks), seconds=1e-3 * len(batch.tasks)), 0.0)
     peak = sizes.index(max(sizes))
     assert max(sizes) > 40
     assert sizes[peak:] == sorted(sizes[peak:], reverse=True)
@@ -209,22 +279,22 @@ def test_results_for_a_slow_consumer_stay_below_the_limit() -> None:
         for order in orders(scheduler):
             if isinstance(order, Emit):
                 held += order.nbytes
-        if scheduler.stalled:
+        if scheduler.is_stalled(0.0):
             break
         ticket = scheduler.in_flight[0]
         batch = scheduler.find_batch(ticket)
         assert batch is not None
         count = len(batch.tasks)
-        scheduler.complete(Completion(ticket, [0] * count, seconds=1e-6, nbytes=100 * count))
-    assert scheduler.stalled
+        scheduler.complete(Completion(ticket, [0] * count, seconds=1e-6, nbytes=100 * count), 0.0)
+    assert scheduler.is_stalled(0.0)
     assert 500 <= held <= 1000
 
 
 def test_a_late_completion_is_ignored() -> None:
     scheduler = Scheduler(Policy(), 1, 0.0)
     (send, *_) = sends(orders(scheduler))
-    scheduler.complete(Completion(send.ticket, ["once"]))
-    scheduler.complete(Completion(send.ticket, ["twice"]))
+    scheduler.complete(Completion(send.ticket, ["once"]), 0.0)
+    scheduler.complete(Completion(send.ticket, ["twice"]), 0.0)
     assert [order.values for order in orders(scheduler) if isinstance(order, Emit)] == [["once"]]
 
 
@@ -232,8 +302,8 @@ def test_a_lost_batch_fails_the_run() -> None:
     scheduler = Scheduler(Policy(), 1, 0.0)
     (send, *_) = sends(orders(scheduler))
     error = RuntimeError("gone")
-    scheduler.complete(Completion(send.ticket, [], lost=error))
-    assert scheduler.next_order(0.0) == Fail(error)
+    scheduler.complete(Completion(send.ticket, [], lost=error), 0.0)
+    assert scheduler.next_order(0.0) == Fail(error, {})
 
 
 @pytest.mark.parametrize("ordered", [True, False])
@@ -241,9 +311,9 @@ def test_what_was_finished_is_handed_out_before_the_failure(ordered: bool) -> No
     scheduler = Scheduler(Policy(ordered=ordered, batch_size=2), 1, 0.0)
     (send, *_) = sends(orders(scheduler))
     error = ValueError()
-    scheduler.complete(Completion(send.ticket, ["first"], error))
+    scheduler.complete(Completion(send.ticket, ["first"], error), 0.0)
     assert scheduler.next_order(0.0) == Emit(["first"], 0)
-    assert scheduler.next_order(0.0) == Fail(error)
+    assert scheduler.next_order(0.0) == Fail(error, {})
 
 
 def test_a_task_that_takes_too_long_fails_the_run() -> None:
@@ -251,7 +321,7 @@ def test_a_task_that_takes_too_long_fails_the_run() -> None:
     found = sends(orders(scheduler, 100.0))
     assert [len(batch.tasks) for _, batch in found] == [1, 1]  # none behind another, or its time would run already
     assert scheduler.patience(101.0) == 4.0
-    scheduler.complete(Completion(found[0].ticket, [0], seconds=1.0))
+    scheduler.complete(Completion(found[0].ticket, [0], seconds=1.0), 101.0)
     assert scheduler.patience(104.0) == 1.0
     last = scheduler.next_order(105.0)
     while isinstance(last, Emit):
@@ -299,5 +369,62 @@ def test_very_short_batches_of_a_given_size_are_sent_further_ahead(
             case _:
                 ticket, batch = flying.pop(0)
                 count = len(batch.tasks)
-                scheduler.complete(Completion(ticket, [0] * count, None, None, "w", seconds * count, 0))
+                scheduler.complete(Completion(ticket, [0] * count, None, None, "w", seconds * count, 0), 0.0)
     assert deepest == most
+
+
+def test_a_task_goes_again_after_its_backoff_with_its_attempt() -> None:
+    scheduler = Scheduler(Policy(retries=2, backoff=Backoff(1.0), window=1), 1, 0.0)
+    (send,) = sends(orders(scheduler))
+    scheduler.complete(Completion(send.ticket, [], OSError()), 10.0)
+    assert scheduler.next_order(10.0) is None
+    assert not scheduler.is_stalled(10.0)
+    assert scheduler.patience(10.0) == 1.0
+    again = scheduler.next_order(11.0)
+    assert isinstance(again, Send)
+    assert (again.batch.first, again.batch.attempt) == (0, 2)
+    error = OSError()
+    scheduler.complete(Completion(again.ticket, [], error), 11.0)
+    assert scheduler.patience(11.0) == 2.0
+    last = scheduler.next_order(13.0)
+    assert isinstance(last, Send)
+    scheduler.complete(Completion(last.ticket, [], error), 13.0)
+    assert scheduler.next_order(13.0) == Fail(error, {})
+
+
+def test_what_is_not_to_be_retried_fails_at_once() -> None:
+    scheduler = Scheduler(Policy(retries=2, retry_on=(OSError,)), 1, 0.0)
+    (send, *_) = sends(orders(scheduler))
+    error = ValueError()
+    scheduler.complete(Completion(send.ticket, [], error), 0.0)
+    assert scheduler.next_order(0.0) == Fail(error, {})
+
+
+def test_innocents_of_a_loss_go_again_and_only_the_task_that_had_begun_is_charged() -> None:
+    scheduler = Scheduler(Policy(batch_size=4, tolerant=True), 1, 0.0)
+    assert isinstance(scheduler.next_order(0.0), Pull)
+    scheduler.offer([number(i) for i in range(4)])
+    scheduler.close_source()
+    (send,) = sends(orders(scheduler))
+    scheduler.complete(Completion(send.ticket, [], lost=WorkerLost("gone"), begun=2, worker="w"), 0.0)
+    again = orders(scheduler)
+    assert [(each.batch.first, len(each.batch.tasks), each.batch.attempt) for each in sends(again)] == [
+        (0, 1, 1),
+        (2, 2, 1),
+    ]
+    for each in sends(again):
+        scheduler.complete(Completion(each.ticket, [0] * len(each.batch.tasks)), 0.0)
+    values = []
+    while isinstance(emit := scheduler.next_order(0.0), Emit):
+        values += emit.values
+    assert [type(value) for value in values] == [int, TaskError, int, int]
+    assert values[1].index == 1
+    assert "task 1 was running there: int(1), attempt 1" in values[1].error.__notes__[0]
+
+
+def test_a_run_that_nothing_can_carry_on_ends() -> None:
+    scheduler = Scheduler(Policy(tolerant=True, retries=3), 1, 0.0)
+    (send, *_) = sends(orders(scheduler))
+    error = WorkerLost("all of them")
+    scheduler.complete(Completion(send.ticket, [], lost=error, ends_run=True), 0.0)
+    assert scheduler.next_order(0.0) == Fail(error, {})

@@ -94,6 +94,7 @@ class OpenRequest(NamedTuple):
             "ticket": ticket,
             "first": batch.first,
             "place": place,
+            "attempt": batch.attempt,
             "budget_s": self.budget_s,
             "watch": self.watch,
             "measure": self.measure,

@@ -6,7 +6,7 @@ Invariant: a task runs only inside a poll, so never before the consumer asks for
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import perf_counter
+from time import perf_counter, sleep
 
 from jobspan.backends.base import Closing, OpenRequest, Session, Traits
 from jobspan.errors import InitializerError
@@ -49,29 +49,20 @@ class SequentialSession:
         self._waiting[ticket] = batch
 
     def poll(self, timeout: float | None, /) -> Sequence[Fact]:
-        """Run one batch."""
+        """Run one batch; where there is none, only time can bring one."""
         if not self._waiting or timeout == 0:
+            if timeout:
+                sleep(timeout)
             return ()
         ticket = next(iter(self._waiting))
         batch = self._waiting.pop(ticket)
-        request = self._request
         if self._initializer is not None:
             try:
                 initialize(self._initializer, self._place)
             except InitializerError as error:
                 return (Completion(ticket, [], lost=error, worker=CALLER),)
             self._initializer = None
-        completion = run_tasks(
-            batch.tasks,
-            ticket=ticket,
-            first=batch.first,
-            worker=CALLER,
-            place=self._place,
-            budget_s=request.budget_s,
-            watch=request.watch,
-            measure=request.measure,
-        )
-        return (completion,)
+        return (run_tasks(batch.tasks, worker=CALLER, **self._request.options(ticket, batch, self._place)),)
 
     async def apoll(self, timeout: float | None, /) -> Sequence[Fact]:
         """Run one batch; the event loop gets a turn every few milliseconds."""
@@ -81,6 +72,9 @@ class SequentialSession:
             for _ in range(2):  # in the first turn timers that are due are only put behind this task
                 await asyncio.sleep(0)
             self._last_turn = perf_counter()
+        if timeout and not self._waiting:
+            await asyncio.sleep(timeout)
+            return ()
         return self.poll(timeout)
 
     def wake(self) -> None:

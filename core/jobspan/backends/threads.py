@@ -105,14 +105,9 @@ class ThreadsSession:
         request, report = self._request, self._inbox.put
         completion = run_tasks(
             batch.tasks,
-            ticket=ticket,
-            first=batch.first,
             worker=worker,
-            place=self._place,
-            budget_s=request.budget_s,
-            watch=request.watch,
-            measure=request.measure,
             started=(lambda index, at: report(Started(ticket, index, worker, at))) if request.watch else None,
+            **request.options(ticket, batch, self._place),
         )
         report(completion)
 

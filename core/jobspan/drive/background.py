@@ -13,6 +13,7 @@ from collections.abc import Generator
 from contextvars import copy_context
 from typing import Any
 
+from jobspan.drive.failures import bring_along, kept
 from jobspan.drive.flow import Run, Stall, Wait
 from jobspan.drive.watchdog import watch
 from jobspan.errors import CannotBlock
@@ -52,12 +53,12 @@ def _iterate(run: Run) -> Generator[Any, None, None]:
     context = copy_context()
     thread = threading.Thread(target=context.run, args=(_pump, run, feed), name="jobspan-driver", daemon=True)
     thread.start()
-    session = run.session
+    session, leaves_out = run.session, run.leaves_out
     del run  # the thread alone keeps it
     try:
         yield
         while (emit := _next_slice(feed)) is not None:
-            yield from emit.values
+            yield from kept(emit.values) if leaves_out else emit.values
             if _take(feed, emit):
                 session.wake()
         if feed.error is not None:
@@ -99,7 +100,7 @@ def _require_home(feed: _Feed) -> None:
 
 
 def _pump(run: Run, feed: _Feed) -> None:
-    flow, session, scheduler = run
+    flow, session, scheduler = run.flow, run.session, run.scheduler
     try:
         step = next(flow)
         watchdog = watch(session, scheduler)
@@ -116,8 +117,8 @@ def _pump(run: Run, feed: _Feed) -> None:
                     with feed.changed:
                         feed.slices.append(step)
                         feed.changed.notify_all()
-                case Fail(error):
-                    feed.error = error
+                case Fail():
+                    feed.error = bring_along(step)
                     return
                 case Finish():
                     return

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import NamedTuple, TypeAlias
 
 from jobspan.backends.base import Closing, Session
+from jobspan.drive.failures import Errors, replacement
 from jobspan.drive.listener import Listener
 from jobspan.model import Batch, Completion, Fact, Task, Ticket
 from jobspan.schedule.core import Emit, Fail, Finish, Pull, Scheduler, Send
@@ -42,11 +43,15 @@ Flow: TypeAlias = Generator[Step, Sequence[Fact] | None, None]
 
 
 class Run(NamedTuple):
-    """A run that has begun, for its driver: step through `flow`, wait with `session`, report to `scheduler`."""
+    """A run that has begun, for its driver: step through `flow`, wait with `session`, report to `scheduler`.
+
+    `leaves_out`: some of the values that it emits may be `SKIPPED`.
+    """
 
     flow: Flow
     session: Session
     scheduler: Scheduler
+    leaves_out: bool = False
 
 
 def begin(
@@ -54,10 +59,18 @@ def begin(
     session: Session,
     calls: Iterable[Task],
     listeners: Sequence[Listener] = (),
+    errors: Errors = "raise",
 ) -> Run:
     """Put together one run of `calls` on `session`, which it closes at its end."""
-    scheduler = Scheduler(policy, session.width, monotonic())
-    return Run(_flow(scheduler, session, calls, listeners), session, scheduler)
+    scheduler = Scheduler(policy, session.width, monotonic(), replace=replacement(errors), luck=_luck)
+    leaves_out = policy.groups or errors == "skip"
+    return Run(_flow(scheduler, session, calls, listeners), session, scheduler, leaves_out)
+
+
+def _luck() -> float:
+    from random import random  # takes long to import
+
+    return random()  # noqa: S311  nobody gains by guessing it
 
 
 def _flow(scheduler: Scheduler, session: Session, calls: Iterable[Task], listeners: Sequence[Listener]) -> Flow:
@@ -70,7 +83,8 @@ def _flow(scheduler: Scheduler, session: Session, calls: Iterable[Task], listene
         if _rereads(session):
             scheduler.pull_ahead()
         while True:
-            match scheduler.next_order(monotonic()):
+            now = monotonic()
+            match scheduler.next_order(now):
                 case Emit() as emit:
                     yield emit
                 case Send(ticket, batch):
@@ -88,10 +102,10 @@ def _flow(scheduler: Scheduler, session: Session, calls: Iterable[Task], listene
                 case Finish() as finish:
                     closing = "release"
                     yield finish
-                case None if scheduler.stalled:
+                case None if scheduler.is_stalled(now):
                     yield Stall()
                 case None:
-                    _settle(scheduler, (yield Wait(scheduler.patience(monotonic()), scheduler.hungry)), listeners)
+                    _settle(scheduler, (yield Wait(scheduler.patience(now), scheduler.hungry)), listeners)
     finally:
         _end(scheduler, session, closing, listeners)
 
@@ -160,4 +174,4 @@ def _settle(scheduler: Scheduler, facts: Sequence[Fact] | None, listeners: Seque
         for listener in listeners:
             listener.hear(fact, scheduler.find_batch(fact.ticket))
         if isinstance(fact, Completion):
-            scheduler.complete(fact)
+            scheduler.complete(fact, monotonic())

@@ -5,9 +5,10 @@ Invariant: each closes its flow, and thereby the session, however it is left.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from typing import Any, NoReturn
 
+from jobspan.drive.failures import bring_along, kept
 from jobspan.drive.flow import Run, Stall, Wait
 from jobspan.drive.watchdog import watch
 from jobspan.schedule.core import Emit, Fail, Finish
@@ -16,7 +17,7 @@ from jobspan.schedule.core import Emit, Fail, Finish
 def run_list(run: Run) -> list[Any]:
     """Run to the end, waiting where necessary."""
     results: list[Any] = []
-    flow, session, scheduler = run
+    flow, session, scheduler = run.flow, run.session, run.scheduler
     try:
         step = next(flow)
         watchdog = watch(session, scheduler)
@@ -29,9 +30,9 @@ def run_list(run: Run) -> list[Any]:
                     scheduler.consumed(len(values), nbytes)
                     step = next(flow)
                 case Finish():
-                    return results
-                case Fail(error):
-                    raise error
+                    return kept(results) if run.leaves_out else results
+                case Fail():
+                    raise bring_along(step, results)
                 case Stall():
                     _never()
     finally:
@@ -46,7 +47,7 @@ def iterate(run: Run, *, lazy: bool) -> Generator[Any, None, None]:
 
 
 def _iterate(run: Run, lazy: bool) -> Generator[Any, None, None]:
-    flow, session, scheduler = run
+    flow, session, scheduler = run.flow, run.session, run.scheduler
     try:
         step = None if lazy else next(flow)
         poll = session.poll if lazy else watch(session, scheduler).poll  # a lazy session never waits
@@ -57,13 +58,13 @@ def _iterate(run: Run, lazy: bool) -> Generator[Any, None, None]:
                 case Wait(timeout):
                     step = flow.send(poll(timeout))
                 case Emit(values, nbytes):
-                    yield from values
+                    yield from kept(values) if run.leaves_out else values
                     scheduler.consumed(len(values), nbytes)
                     step = next(flow)
                 case Finish():
                     return
-                case Fail(error):
-                    raise error
+                case Fail():
+                    raise bring_along(step)
                 case Stall():
                     _never()
     finally:
@@ -72,16 +73,32 @@ def _iterate(run: Run, lazy: bool) -> Generator[Any, None, None]:
 
 async def gather(start: Callable[[], Run]) -> list[Any]:
     """Start a run and await its end."""
-    results = stream(start)
+    results: list[Any] = []
+    run = start()
+    slices = _slices(run, results)
     try:
-        return [result async for result in results]
+        async for values in slices:
+            results += values
     finally:
-        await results.aclose()
+        await slices.aclose()
+    return kept(results) if run.leaves_out else results
 
 
 async def stream(start: Callable[[], Run]) -> AsyncGenerator[Any, None]:
     """Results as they come, awaiting; the run starts with the first step, so one that is never taken costs nothing."""
-    flow, session, scheduler = start()
+    run = start()
+    slices = _slices(run, ())
+    try:
+        async for values in slices:
+            for value in kept(values) if run.leaves_out else values:
+                yield value
+    finally:
+        await slices.aclose()
+
+
+async def _slices(run: Run, results: Sequence[Any]) -> AsyncGenerator[list[Any], None]:
+    """What is emitted; `results` are those of the first tasks that were not handed out, should the run fail."""
+    flow, session, scheduler = run.flow, run.session, run.scheduler
     try:
         step = next(flow)
         watchdog = watch(session, scheduler)
@@ -90,14 +107,13 @@ async def stream(start: Callable[[], Run]) -> AsyncGenerator[Any, None]:
                 case Wait(timeout):
                     step = flow.send(await watchdog.apoll(timeout))
                 case Emit(values, nbytes):
-                    for value in values:
-                        yield value
+                    yield values
                     scheduler.consumed(len(values), nbytes)
                     step = next(flow)
                 case Finish():
                     return
-                case Fail(error):
-                    raise error
+                case Fail():
+                    raise bring_along(step, results)
                 case Stall():
                     _never()
     finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from jobspan.drive.failures import attach_partial
 from jobspan.model import Task
 from jobspan.worker.describe import CALLER, add_note, is_task, not_a_task, note_task
 
@@ -33,5 +34,6 @@ def run_straight(calls: Iterable[Task]) -> list[Any]:
             raise not_a_task(task, index) from None
         else:
             note_task(error, index, task, CALLER)
+        attach_partial(error, dict(enumerate(results)))
         raise
     return results

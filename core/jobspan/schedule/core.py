@@ -6,23 +6,27 @@ reports what happened: `Scheduler.offer` and `close_source` answer a `Pull`, `co
 
 Invariants:
 
-- Every task that was offered is emitted exactly once, in order where the policy says so, or the run fails.
+- Every task that was offered is emitted exactly once, as its result or as what takes its place, in order where the
+  policy says so, or the run fails.
 - No more than ``policy.window`` tasks are pulled and not yet consumed, and no more than ``2 * width`` batches are
   in flight, or ``8 * width`` very short ones of a size that the user gave. Results held for the consumer stay below
   ``policy.held_bytes``, as far as their sizes are foreseen.
-- Unless the run is over, something is always in flight, waiting to be consumed, or ordered next: it cannot get stuck.
+- Unless the run is over, something is always in flight, waiting to be consumed, waiting for its next attempt, or
+  ordered next: it cannot get stuck.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from jobspan.errors import time_out
-from jobspan.model import Batch, Completion, Task, Ticket
+from jobspan.errors import TaskError, time_out
+from jobspan.model import SKIPPED, Batch, Completion, Task, Ticket
 from jobspan.schedule.backlog import Backlog
 from jobspan.schedule.batching import BatchSizer
+from jobspan.schedule.chances import Chances
 from jobspan.schedule.policy import Policy
+from jobspan.schedule.setbacks import Outcome, Setbacks, Substitute
 
 _AHEAD = 16  # tasks per worker
 
@@ -41,16 +45,20 @@ class Send(NamedTuple):
 
 
 class Emit(NamedTuple):
-    """Hand these results to the consumer; `nbytes` is their size as far as it was measured."""
+    """Hand these results to the consumer, without those that are `SKIPPED`.
+
+    `nbytes` is their size as far as it was measured.
+    """
 
     values: list[Any]
     nbytes: int
 
 
 class Fail(NamedTuple):
-    """End the run by raising this."""
+    """End the run by raising this; `partial` has the results, by index, that were finished and not emitted."""
 
     error: BaseException
+    partial: dict[int, Any]
 
 
 class Finish(NamedTuple):
@@ -58,6 +66,14 @@ class Finish(NamedTuple):
 
 
 Order: TypeAlias = Pull | Send | Emit | Fail | Finish
+
+
+def _itself(error: TaskError) -> TaskError:
+    return error
+
+
+def _no_luck() -> float:
+    return 1.0
 
 
 class Scheduler:
@@ -71,9 +87,21 @@ class Scheduler:
         How many tasks can run at the same time.
     now : float
         The time, in seconds, of the clock whose readings `next_order` will be given.
+    replace : callable
+        Takes a `TaskError` and returns what takes the place of the result, where the policy is tolerant.
+    luck : callable
+        Returns random numbers from 0 to 1.
     """
 
-    def __init__(self, policy: Policy, width: int, now: float) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        width: int,
+        now: float,
+        *,
+        replace: Callable[[TaskError], Any] = _itself,
+        luck: Callable[[], float] = _no_luck,
+    ) -> None:
         self._policy = policy
         self._width = width
         self._begun = now
@@ -86,6 +114,8 @@ class Scheduler:
         self._source_open = True
         self._offered = False  # since the last Send: keeps a slow input from holding back what it gave
         self._backlog = Backlog()
+        self._chances = Chances(policy.backoff, luck)
+        self._setbacks = Setbacks(policy, self._chances, replace)
         self._in_flight: dict[Ticket, Batch] = {}
         self._in_flight_tasks = 0
         self._tickets = 0
@@ -120,16 +150,17 @@ class Scheduler:
         if error is not None:
             self._fail(error)
 
-    def complete(self, completion: Completion) -> None:
+    def complete(self, completion: Completion, now: float) -> None:
         """A batch came back; late and repeated completions are ignored."""
         batch = self._in_flight.pop(completion.ticket, None)
         if batch is None:
             return
-        first, tasks, _ = batch
+        first, tasks = batch.first, batch.tasks
         self._in_flight_tasks -= len(tasks)
         self._sent_at.pop(completion.ticket, None)
         if completion.lost is not None:
-            self._fail(completion.lost)
+            for outcome in self._setbacks.lose(batch, completion, now):
+                self._accept(outcome)
             return
         values, nbytes = completion.values, completion.nbytes
         done = len(values)
@@ -140,9 +171,19 @@ class Scheduler:
             if self._deepens:
                 self._max_in_flight = self._width * self._sizer.depth(len(tasks))
         if completion.error is not None:
-            self._fail(completion.error)
-        elif done < len(tasks):
+            self._accept(self._setbacks.fail(batch, done, completion.error, completion.worker, now))
+            done += 1
+        if done < len(tasks):
             self._backlog.put_back(first + done, tasks[done:])
+
+    def _accept(self, outcome: Outcome | None) -> None:
+        match outcome:
+            case Substitute(index, value):
+                self._finished[index] = [value], 0
+            case Batch(first, tasks):
+                self._backlog.put_back(first, tasks)
+            case BaseException():
+                self._fail(outcome)
 
     def consumed(self, count: int, nbytes: int) -> None:
         """The consumer took `count` results of `nbytes`, which `Emit` had handed out."""
@@ -160,20 +201,24 @@ class Scheduler:
         """Number of tasks taken from the input."""
         return self._pulled
 
-    @property
-    def stalled(self) -> bool:
+    def is_stalled(self, now: float) -> bool:
         """Whether only the consumer can get the run going again: waiting for the session would hang."""
-        return not self._in_flight
+        return not self._in_flight and self.patience(now) is None
 
     @property
     def hungry(self) -> bool:
         """Whether more would be sent if the consumer took something."""
-        return len(self._in_flight) < self._max_in_flight and (self._source_open or bool(self._backlog))
+        has_more = self._source_open or bool(self._backlog) or bool(self._chances)
+        return has_more and len(self._in_flight) < self._max_in_flight
 
     def patience(self, now: float) -> float | None:
         """Seconds to wait for the session at most; None: as long as it takes."""
-        if not self._sent_at:
-            return None
+        waits = [self._time_left(now)] if self._sent_at else []
+        if self._chances and (wait_s := self._chances.wait_s(now)) > 0.0:  # else it waits for something else
+            waits.append(wait_s)
+        return min(waits, default=None)
+
+    def _time_left(self, now: float) -> float:
         return max(0.0, min(self._sent_at.values()) + (self._policy.timeout_s or 0.0) - now)
 
     def find_batch(self, ticket: Ticket) -> Batch | None:
@@ -188,24 +233,26 @@ class Scheduler:
     # Orders
 
     def next_order(self, now: float) -> Order | None:
-        """What to do next; None: wait for the session, or where `stalled` for the consumer."""
+        """What to do next; None: wait for the session, or for the consumer where it `is_stalled`."""
         if self._finished and (emit := self._next_emit()) is not None:
             return emit
-        if self._error is None and self.patience(now) == 0.0:
+        if self._sent_at and self._time_left(now) == 0.0:
             self._fail(self._time_out())
         if self._error is not None:
-            return Fail(self._error)
+            return Fail(self._error, self._partial())
         size = self._batch_size(now)
         if len(self._in_flight) >= self._max_in_flight:
             if pull := self._next_pull(self._reserve(size)):
                 return pull
         elif size:
+            if (again := self._chances.take(now)) is not None:
+                return self._send(again, now)
             if not self._offered and (pull := self._next_pull(size)):
                 return pull
             if self._backlog:
                 return self._next_send(size, now)
-        if not (self._source_open or self._backlog or self._in_flight):
-            return Finish()
+        if not (self._source_open or self._backlog or self._in_flight or self._chances):
+            return self._end()
         self._offered = False
         return None
 
@@ -232,7 +279,10 @@ class Scheduler:
         if not self._source_open and self._policy.batch_size is None:
             # Towards the end ever smaller batches, so that no last one keeps a single worker busy.
             size = min(size, max(-(-len(self._backlog) // (2 * self._width)), self._sizer.smallest))
-        batch = self._backlog.take(size)._replace(epoch=self._epoch)
+        return self._send(self._backlog.take(size), now)
+
+    def _send(self, batch: Batch, now: float) -> Send:
+        batch = batch._replace(epoch=self._epoch)
         self._in_flight_tasks += len(batch.tasks)
         self._tickets += 1
         self._in_flight[self._tickets] = batch
@@ -240,6 +290,18 @@ class Scheduler:
             self._sent_at[self._tickets] = now
         self._offered = False
         return Send(self._tickets, batch)
+
+    def _end(self) -> Fail | Finish:
+        failures = self._setbacks.failures
+        if not failures:
+            return Finish()
+        return Fail(BaseExceptionGroup(f"{len(failures)} of {self._pulled} tasks failed", failures), self._partial())
+
+    def _partial(self) -> dict[int, Any]:
+        found: dict[int, Any] = {}
+        for first, (values, _) in self._finished.items():
+            found.update(enumerate(values, first))
+        return {index: value for index, value in found.items() if value is not SKIPPED}
 
     def _time_out(self) -> TimeoutError:
         ticket = min(self._sent_at, key=lambda ticket: self._sent_at[ticket])

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from jobspan.schedule.chances import Backoff
+
 HELD_BYTES = 8_000_000
 """Bytes of results that may wait for a slow consumer, by default."""
 
@@ -33,6 +35,16 @@ class Policy(NamedTuple):
         One task at a time, and only when the consumer wants it.
     timeout_s : float or None
         The run fails when a task has not come back after this time. Tasks then go one by one, none behind another.
+    tolerant : bool
+        The run goes on when a task has failed for good; something else takes the place of its result.
+    groups : bool
+        The failures of a tolerant run are raised together at its end.
+    retries : int
+        How often a task that failed is run again.
+    retry_on : tuple of types
+        The exceptions after which it is.
+    backoff : Backoff
+        How long it waits before that.
     """
 
     ordered: bool = True
@@ -42,3 +54,8 @@ class Policy(NamedTuple):
     round_trip_s: float = 1e-4
     inline: bool = False
     timeout_s: float | None = None
+    tolerant: bool = False
+    groups: bool = False
+    retries: int = 0
+    retry_on: tuple[type[BaseException], ...] = (Exception,)
+    backoff: Backoff = Backoff()

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from jobspan.errors import TaskError
 from jobspan.model import Task
+
+FAR_TRACE = "traceback on the worker:\n"
+"""Begins the note that brings the traceback of an exception from another process."""
 
 CALLER = "the caller's thread"
 """What is named as the worker where there is none."""
 
+_RUNS_TASKS = "jobspan.worker.run"
 _MAX_CHARS = 60
 _MAX_ARGUMENTS = 4
 
@@ -69,12 +74,41 @@ def span(first: int, count: int) -> str:
     return f"task {first}" if count == 1 else f"tasks {first} to {first + count - 1}"
 
 
-def note_task(error: BaseException, index: int, task: Task, worker: str) -> None:
+def note_task(error: BaseException, index: int, task: Task, worker: str, attempt: int = 1) -> None:
     """Add to `error` which task raised it, and where."""
+    which = f", attempt {attempt}" if attempt > 1 else ""
+    add_note(error, f"raised by task {index}: {call_of(task)}{which}, on {worker}")
+
+
+def call_of(item: Any) -> str:
+    """The call of a task as one would write it, or what stands in a task's place, whatever that is."""
     try:
-        add_note(error, f"raised by task {index}: {describe_task(task)}, on {worker}")
-    except BaseException:  # noqa: BLE001  describing calls the arguments' own code; the task's error comes first
-        add_note(error, f"raised by task {index}, on {worker}")
+        return describe_task(item) if is_task(item) else short(item)
+    except BaseException:  # noqa: BLE001  describing calls the arguments' own code
+        return "a call that cannot be shown"
+
+
+def task_error(index: int, task: Any, attempt: int, error: BaseException, worker: str) -> TaskError:
+    """What stands for the result of a task that failed with `error`, which loses its frames, and what they hold."""
+    far = f"jobspan: {FAR_TRACE}"
+    notes = [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
+    trace = next((note.removeprefix(far) for note in notes if note.startswith(far)), None) or trace_of(error)
+    error.__traceback__ = None
+    return TaskError(index, error, call_of(task), attempt, worker, trace)
+
+
+def trace_of(error: BaseException) -> str:
+    """Where an exception was raised, and its causes, as text, without the frames of jobspan's that ran the task."""
+    import traceback
+
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__name__") == _RUNS_TASKS:
+        frames = frames.tb_next
+    lines = traceback.format_tb(frames)
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None:
+        lines += ["caused by:\n", *traceback.format_exception(cause)]
+    return "".join(lines)
 
 
 def add_note(error: BaseException, text: str) -> None:

@@ -42,8 +42,7 @@ class Frame(NamedTuple):
 
     def within(self, width: int) -> Frame:
         """The same for a session of `width` workers."""
-        level, outer = self.place
-        return self._replace(place=Place(level, outer * width))
+        return self._replace(place=Place(self.place.level, self.place.width * width))
 
     def packed(self) -> bytes:
         """For `unpack`, on a worker that shares no memory with the caller.
@@ -56,7 +55,7 @@ class Frame(NamedTuple):
         from jobspan.persist.pickling import dumps
 
         initializer = None if self.initializer is None else pack_initializer(self.initializer)
-        return dumps((*self.place, initializer, self.surroundings, self.relay))
+        return dumps((self.place.level, self.place.width, initializer, self.surroundings, self.relay))
 
 
 class Arrived(NamedTuple):
@@ -89,7 +88,7 @@ def capture(
     UnpicklableError
         Naming what of the surroundings cannot be sent.
     """
-    level, width = PLACE.get()
+    level, width, _ = PLACE.get()
     if inline:
         return Frame(Place(level, width), initializer)
     level += 1

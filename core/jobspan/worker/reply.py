@@ -6,7 +6,6 @@ Invariant: what cannot cross becomes an error, never garbage; one unpicklable va
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Sequence
 from pickle import PickleBuffer
 from typing import Any, NamedTuple, TypeAlias
@@ -16,8 +15,7 @@ from jobspan.persist import segments
 from jobspan.persist.exceptions import portable
 from jobspan.persist.pickling import BufferSink, Reducer, dumps, explain, is_picklable, loads
 from jobspan.persist.segments import Segment
-from jobspan.worker.describe import add_note, note_task
-from jobspan.worker.run import run_tasks
+from jobspan.worker.describe import FAR_TRACE, add_note, note_task, trace_of
 
 Reply: TypeAlias = bytes | tuple[bytes, Segment]
 """An encoded outcome; with the file that holds its large buffers, if it has any."""
@@ -87,22 +85,11 @@ def encode_lost(error: BaseException, worker: str) -> bytes:
 
 def _portable(error: BaseException) -> BaseException:
     """The exception as it can be sent, with the traceback here."""
-    trace = _format_trace(error).rstrip()
+    trace = trace_of(error).rstrip()
     sent = portable(error)
     if trace:
-        add_note(sent, f"traceback on the worker:\n{trace}")
+        add_note(sent, f"{FAR_TRACE}{trace}")
     return sent
-
-
-def _format_trace(error: BaseException) -> str:
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_globals.get("__name__") == run_tasks.__module__:
-        frames = frames.tb_next
-    lines = traceback.format_tb(frames)
-    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if cause is not None:
-        lines += ["caused by:\n", *traceback.format_exception(cause)]
-    return "".join(lines)
 
 
 def decode_reply(ticket: Ticket, reply: Reply, buffers: Sequence[Any] = ()) -> Completion:

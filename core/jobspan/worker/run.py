@@ -26,6 +26,7 @@ def run_tasks(
     first: int = 0,
     worker: str = "",
     place: Place = OUTSIDE,
+    attempt: int = 1,
     budget_s: float | None = None,
     watch: bool = False,
     measure: bool = False,
@@ -43,6 +44,8 @@ def run_tasks(
         Name of this worker, for notes.
     place : Place
         Where the tasks stand.
+    attempt : int
+        How often they have been begun, this time included.
     budget_s : float, optional
         Come back after this many seconds with what is finished.
     watch : bool
@@ -55,7 +58,7 @@ def run_tasks(
     values: list[Any] = []
     spans: list[tuple[float, float]] = []
     error: BaseException | None = None
-    token = PLACE.set(place)
+    token = PLACE.set(place if attempt == 1 else place._replace(attempt=attempt))
     begin = perf_counter()
     deadline = _NEVER if budget_s is None else begin + budget_s
     try:
@@ -68,7 +71,7 @@ def run_tasks(
                 if perf_counter() > deadline:
                     break
     except BaseException as raised:  # noqa: BLE001  whatever a task raises is its outcome, SystemExit too
-        error = _blame(raised, tasks, len(values), first, worker)
+        error = _blame(raised, tasks, len(values), first, worker, attempt)
     finally:
         PLACE.reset(token)
     seconds = perf_counter() - begin
@@ -98,7 +101,9 @@ def _run_watched(
             return
 
 
-def _blame(error: BaseException, tasks: Sequence[Task], position: int, first: int, worker: str) -> BaseException:
+def _blame(
+    error: BaseException, tasks: Sequence[Task], position: int, first: int, worker: str, attempt: int
+) -> BaseException:
     index = first + position
     try:
         task = tasks[position]
@@ -107,7 +112,7 @@ def _blame(error: BaseException, tasks: Sequence[Task], position: int, first: in
         return error
     if not is_task(task):
         return not_a_task(task, index)
-    note_task(error, index, task, worker)
+    note_task(error, index, task, worker, attempt)
     return error
 
 

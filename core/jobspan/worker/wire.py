@@ -161,7 +161,7 @@ class BatchEncoder:
             if common is not None and are_atomic(arguments):
                 function = self._dump_function(common)
                 self._need([function])
-                return dumps((batch.first, self._options, (function,), arguments))
+                return dumps((batch.first, batch.attempt, self._options, (function,), arguments))
             return self._encode_each(batch, ticket, buffer_callback)
         except segments.NoRoomError:
             raise
@@ -212,7 +212,7 @@ class BatchEncoder:
         constants.send(ticket, segment)
         apart = Apart(items, constants.references(), segment, self._transfer.mmap_mode)
         self._need([*functions, *apart.references])
-        return dumps((batch.first, self._options, tuple(functions), apart))
+        return dumps((batch.first, batch.attempt, self._options, tuple(functions), apart))
 
     def _dump_function(self, function: Any) -> bytes | Reference:
         """A function is pickled once for the run; one with much in its closure or globals is referred to."""
@@ -297,7 +297,7 @@ def run_encoded(
     """Run an encoded batch on the worker and return the encoded outcome."""
     worker = worker or f"process {os.getpid()}"
     try:
-        first, (framed, budget_s, watch, results), dumped, items = loads(payload)
+        first, attempt, (framed, budget_s, watch, results), dumped, items = loads(payload)
         frame = unpack(framed)
         functions = [loads(each) if isinstance(each, bytes) else fetch(each) for each in dumped]
         tasks: Sequence[Task]
@@ -317,6 +317,7 @@ def run_encoded(
                 first=first,
                 worker=worker,
                 place=frame.place,
+                attempt=attempt,
                 budget_s=budget_s,
                 watch=watch,
                 started=started,

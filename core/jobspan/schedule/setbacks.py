@@ -1,0 +1,112 @@
+"""What becomes of tasks that fail, and of batches that are lost.
+
+Invariant: a loss costs an attempt of the one task that had begun on that worker, or of a suspect that was lost alone;
+all others go again as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeAlias
+
+from jobspan.errors import InitializerError, TaskError, WorkerBootError, WorkerLost
+from jobspan.model import SKIPPED, Batch, Completion
+from jobspan.schedule.chances import Chances
+from jobspan.schedule.policy import Policy
+from jobspan.worker.describe import add_note, call_of, task_error
+
+_HOPELESS = (InitializerError, WorkerBootError)  # the next worker would fare no better
+_MOST_DEATHS = 3  # of workers, before a task gets no more, however many attempts it has left
+
+
+class Substitute(NamedTuple):
+    """What takes the place of the result of a task that failed for good."""
+
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    value: Any
+
+
+Outcome: TypeAlias = Substitute | Batch | BaseException
+"""What takes a place, tasks that go back to the others, or what ends the run; None: the task gets another chance."""
+
+
+class Setbacks:
+    """What one run knows of its failures.
+
+    Parameters
+    ----------
+    policy : Policy
+        The rules of the run.
+    chances : Chances
+        Takes the tasks that go again alone.
+    replace : callable
+        Takes a `TaskError`, and returns what takes the place of the result where the policy is tolerant.
+    """
+
+    def __init__(self, policy: Policy, chances: Chances, replace: Callable[[TaskError], Any]) -> None:
+        self._policy = policy
+        self._chances = chances
+        self._replace = replace
+        self._deaths: dict[int, int] = {}  # of workers, by the index of the task that they were on
+        self.failures: list[BaseException] = []
+        """Those of tasks that failed for good, where the policy groups them."""
+
+    def fail(self, batch: Batch, position: int, error: BaseException, worker: str, now: float) -> Outcome | None:
+        """The task at this position has raised `error`."""
+        policy = self._policy
+        if batch.attempt <= policy.retries and isinstance(error, policy.retry_on):
+            self._chances.retry(batch.first + position, batch.tasks[position], batch.attempt, now)
+            return None
+        return self._give_up(batch, position, error, worker)
+
+    def _give_up(self, batch: Batch, position: int, error: BaseException, worker: str) -> Outcome:
+        if not self._policy.tolerant or isinstance(error, KeyboardInterrupt):
+            return error
+        index = batch.first + position
+        if self._policy.groups:
+            self.failures.append(error)
+            return Substitute(index, SKIPPED)
+        try:
+            told = task_error(index, batch.tasks[position], batch.attempt, error, worker)
+            return Substitute(index, self._replace(told))
+        except BaseException as raised:  # noqa: BLE001  whatever the user's function raises ends the run
+            return raised
+
+    def lose(self, batch: Batch, completion: Completion, now: float) -> Iterator[Outcome]:
+        """The batch has not come back, for the reason that the completion gives."""
+        lost, begun = completion.lost, completion.begun
+        assert lost is not None, "or nothing was lost"
+        died = isinstance(lost, WorkerLost)
+        if completion.ends_run or isinstance(lost, _HOPELESS) or not (died or self._policy.tolerant):
+            yield lost
+            return
+        first, tasks = batch.first, batch.tasks
+        if begun is None:
+            if len(tasks) > 1:  # each of them alone, to find out which it was
+                self._chances.repeat(batch)
+                return
+            begun = 1
+        at = begun - 1
+        yield from self._spare(batch, 0, at)
+        yield from self._spare(batch, at + 1, len(tasks))
+        if at < 0:
+            return
+        if died:
+            index = first + at
+            deaths = self._deaths[index] = self._deaths.get(index, 0) + 1
+            add_note(lost, f"task {index} was running there: {call_of(tasks[at])}, attempt {batch.attempt}")
+            if batch.attempt <= self._policy.retries and deaths < _MOST_DEATHS:
+                self._chances.retry(index, tasks[at], batch.attempt, now)
+                return
+        yield self._give_up(batch, at, lost, completion.worker)
+
+    def _spare(self, batch: Batch, start: int, end: int) -> Iterator[Batch]:
+        """Let tasks that are not to blame go again, at the same attempt."""
+        tasks = batch.tasks[start : max(start, end)]
+        if not tasks:
+            return
+        spared = batch._replace(first=batch.first + start, tasks=tasks)
+        if batch.attempt == 1:
+            yield spared
+        else:
+            self._chances.repeat(spared)
