@@ -7,7 +7,7 @@ at once, also from within its own generator.
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any, Self
 
 from jobspan import config, host, registry, settings, settle
