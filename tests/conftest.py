@@ -64,6 +64,18 @@ def parallel_backend_(request: pytest.FixtureRequest, executors: dict[str, Execu
     return resolve(request.param, executors)
 
 
+@pytest.fixture(params=[name for name in BACKENDS if name != "sequential" and not name.endswith("Executor")])
+def expelling_backend(request: pytest.FixtureRequest) -> Any:
+    """Every backend that can end one task alone."""
+    return request.param
+
+
+@pytest.fixture(params=[name for name in COPYING if not name.endswith("Executor")])
+def replacing_backend(request: pytest.FixtureRequest) -> Any:
+    """Every backend that replaces a worker which has ended."""
+    return request.param
+
+
 @pytest.fixture(params=COPYING)
 def copying_backend(request: pytest.FixtureRequest, executors: dict[str, Executor]) -> Any:
     """Every backend whose tasks see copies."""

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jobspan import Parallel, TaskError, UnpicklableError, attempt, delayed
-from jobspan.errors import InitializerError
+from jobspan import (
+    InitializerError,
+    Parallel,
+    TaskError,
+    TaskTimeout,
+    UnpicklableError,
+    WorkerLost,
+    attempt,
+    delayed,
+    host,
+)
+from jobspan.backends.threads import ThreadsBackend
 
 Run = Callable[..., list[Any]]
 
@@ -230,7 +244,6 @@ def test_a_failed_input_brings_along_what_was_finished(backend: Any) -> None:
         ({"retries": -1}, ValueError, "retries=-1"),
         ({"retries": 1.5}, ValueError, "retries=1.5"),
         ({"retry_on": OSError()}, TypeError, "is no exception type"),
-        ({"retry_on": ()}, TypeError, r"retry_on=\(\) is no exception type"),
         ({"backoff": "soon"}, ValueError, "backoff='soon'"),
         ({"backoff": -1}, ValueError, "backoff=-1"),
         ({"timeout": "2 weeks"}, ValueError, "timeout='2 weeks' is not a positive number of seconds, text like '30s'"),
@@ -239,3 +252,202 @@ def test_a_failed_input_brings_along_what_was_finished(backend: Any) -> None:
 def test_what_means_nothing_is_refused_at_once(options: dict[str, Any], error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         Parallel(**options)
+
+
+# --- workers that die -------------------------------------------------------------------------------------------------
+
+
+def count_runs(folder: Path, index: int) -> int:
+    """How often a task was begun; it says so itself, by `note_run`."""
+    return len(list(folder.glob(f"{index}-*")))
+
+
+def note_run(folder: Path, index: int) -> None:
+    (folder / f"{index}-{time.time_ns()}-{os.getpid()}").touch()
+
+
+def die_at(bad: dict[int, int], folder: Path, index: int) -> int:
+    note_run(folder, index)
+    if index in bad:
+        if bad[index] < 0:
+            os.kill(os.getpid(), -bad[index])
+            time.sleep(60)
+        os._exit(bad[index])
+    time.sleep(0.01)
+    return index
+
+
+needs_processes = pytest.mark.skipif(not host.has_processes(), reason="there are no processes here")
+PROCESSES = ["loky", "multiprocessing"]
+
+
+@needs_processes
+@pytest.mark.parametrize("options", [{}, {"max_tasks_per_worker": 5}], ids=["line", "rationed"])
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_worker_that_dies_costs_the_task_it_was_on_and_nothing_else(
+    name: str, options: dict[str, Any], run: Run, tmp_path: Path
+) -> None:
+    bad = {3: 7, 11: -signal.SIGKILL, 12: -signal.SIGSEGV}
+    calls = (delayed(die_at)(bad, tmp_path, index) for index in range(24))
+    results = run(calls, n_jobs=2, backend=name, errors="return", **options)
+    errors = {index: each for index, each in enumerate(results) if isinstance(each, TaskError)}
+    assert set(errors) == set(bad)
+    assert [each for each in results if not isinstance(each, TaskError)] == [i for i in range(24) if i not in bad]
+    assert all(isinstance(error.error, WorkerLost) for error in errors.values())
+    assert all(isinstance(error.error, BrokenExecutor) for error in errors.values())
+    assert "exit code 7" in str(errors[3])
+    assert "SIGKILL" in str(errors[11])
+    assert "SIGSEGV" in str(errors[12])
+    assert all(error.worker.startswith("process ") for error in errors.values())
+    assert {index: count_runs(tmp_path, index) for index in bad} == dict.fromkeys(bad, 1)
+
+
+@needs_processes
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_task_whose_worker_died_is_tried_again_and_a_deadly_one_given_up(name: str, tmp_path: Path) -> None:
+    def dies(index: int) -> tuple[int, int]:
+        note_run(tmp_path, index)
+        if index == 2 or (index == 5 and attempt() < 3):
+            os._exit(1)
+        return index, attempt()
+
+    results = Parallel(n_jobs=2, backend=name, errors="return", retries=9, retry_on=(), backoff=0)(
+        delayed(dies)(index) for index in range(8)
+    )
+    assert [each for each in results if not isinstance(each, TaskError)] == [
+        (index, 3 if index == 5 else 1) for index in range(8) if index != 2
+    ]
+    assert results[2].attempt == 3  # it has killed three workers
+    assert count_runs(tmp_path, 2) == 3
+
+
+@needs_processes
+def test_in_raise_mode_a_death_ends_the_call_with_what_was_finished(tmp_path: Path) -> None:
+    with pytest.raises(WorkerLost, match="exit code 3") as caught:
+        Parallel(n_jobs=2, retries=1, backoff=0)(delayed(die_at)({9: 3}, tmp_path, index) for index in range(10))
+    partial: dict[int, int] = caught.value.partial  # type: ignore[attr-defined]
+    assert set(partial) == set(range(9))
+    assert any("task 9 was running there: die_at({9: 3}, " in note for note in caught.value.__notes__)
+
+
+@needs_processes
+def test_the_other_workers_are_left_alone_by_a_death(tmp_path: Path) -> None:
+    def wait_or_die(index: int) -> int:
+        note_run(tmp_path, index)
+        if index:
+            os._exit(1)
+        time.sleep(0.5)
+        return os.getpid()
+
+    results = Parallel(n_jobs=2, errors="return", batch_size=1)(delayed(wait_or_die)(index) for index in range(4))
+    assert [isinstance(each, TaskError) for each in results] == [False, True, True, True]
+    assert count_runs(tmp_path, 0) == 1
+
+
+@needs_processes
+def test_a_worker_that_is_killed_between_its_tasks_is_replaced() -> None:
+    pids = set(Parallel(n_jobs=2, errors="skip")(delayed(pid_after)(0.05) for _ in range(4)))
+
+    def kill_then_go_on() -> Iterator[Any]:
+        yield delayed(pid_after)(0.05)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        for _ in range(6):
+            yield delayed(pid_after)(0.05)
+
+    later = Parallel(n_jobs=2, errors="return", retries=1, backoff=0, batch_size=1, pre_dispatch=1)(kill_then_go_on())
+    assert all(isinstance(each, int) for each in later)
+    assert set(later) - pids
+
+
+def pid_after(seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()
+
+
+@needs_processes
+def test_workers_that_cannot_stay_alive_end_the_call() -> None:
+    with pytest.raises(WorkerLost):
+        Parallel(n_jobs=2, errors="skip", initializer=os._exit, initargs=(4,))(tasks(100))
+
+
+# --- tasks that take too long -----------------------------------------------------------------------------------------
+
+
+def sleep_at(bad: tuple[int, ...], index: int) -> int:
+    time.sleep(2.5 if index in bad else 0.001)
+    return index
+
+
+@pytest.mark.filterwarnings("ignore:jobspan. a task in a thread has had its time")
+def test_a_task_that_takes_too_long_fails_alone(expelling_backend: Any, run: Run) -> None:
+    begun = time.monotonic()
+    calls = (delayed(sleep_at)((3, 17), index) for index in range(40))
+    results = run(calls, n_jobs=2, backend=expelling_backend, errors="return", timeout="300ms")
+    errors = {index: each for index, each in enumerate(results) if isinstance(each, TaskError)}
+    assert set(errors) == {3, 17}
+    assert [each for each in results if not isinstance(each, TaskError)] == [i for i in range(40) if i not in errors]
+    for index, error in errors.items():
+        assert isinstance(error, TaskTimeout)
+        assert isinstance(error, TimeoutError)
+        assert (error.index, error.limit, error.attempt) == (index, 0.3, 1)
+        assert error.elapsed >= 0.3
+        assert error.worker
+        assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    if host.has_processes():  # in a browser, workers take that long to boot
+        assert time.monotonic() - begun < 2.5
+
+
+@pytest.mark.filterwarnings("ignore:jobspan. a task in a thread has had its time")
+def test_a_task_that_took_too_long_can_be_tried_again(expelling_backend: Any) -> None:
+    def slow_at_first(index: int) -> tuple[int, int]:
+        time.sleep(2.5 if index == 1 and attempt() == 1 else 0)
+        return index, attempt()
+
+    results = Parallel(n_jobs=2, backend=expelling_backend, timeout=0.3, retries=1, retry_on=TimeoutError, backoff=0)(
+        delayed(slow_at_first)(index) for index in range(4)
+    )
+    assert results == [(0, 1), (1, 2), (2, 1), (3, 1)]
+
+
+def test_time_in_the_queue_does_not_count(expelling_backend: Any) -> None:
+    results = Parallel(n_jobs=2, backend=expelling_backend, timeout=0.4, pre_dispatch="all", batch_size=3)(
+        delayed(sleep_at)((), index) for index in range(12) for _ in range(20)
+    )
+    assert len(results) == 240
+
+
+@pytest.mark.filterwarnings("ignore:jobspan. a task in a thread has had its time")
+@pytest.mark.skipif(not host.has_threads(), reason="there are no threads here")
+def test_a_thread_that_is_left_runs_nothing_more_of_its_batch(tmp_path: Path) -> None:
+    go_on = threading.Event()
+    begun: list[int] = []
+
+    def wait_at_one(index: int) -> int:
+        begun.append(index)
+        if index == 1:
+            go_on.wait(30)
+        return index
+
+    results = Parallel(n_jobs=1, backend=ThreadsAlone(), batch_size=4, timeout=0.2, errors="return")(
+        delayed(wait_at_one)(index) for index in range(8)
+    )
+    assert [each if isinstance(each, int) else each.index for each in results] == list(range(8))
+    go_on.set()
+    time.sleep(0.05)
+    assert sorted(begun) == list(range(8))  # each once, those before the late one too
+
+
+class ThreadsAlone(ThreadsBackend):
+    """One thread is enough."""
+
+    traits = ThreadsBackend.traits._replace(lone_worker=True)
+
+
+def test_a_call_ends_at_its_deadline(backend: Any, run: Run) -> None:
+    with pytest.raises(TimeoutError, match=r"deadline=0\.3 seconds have passed"):
+        run((delayed(time.sleep)(0.05) for _ in range(100)), n_jobs=2, backend=backend, deadline=0.3)
+
+
+def test_a_deadline_that_is_not_reached_changes_nothing(backend: Any) -> None:
+    assert Parallel(n_jobs=2, backend=backend, deadline="1h")(tasks(4)) == [0, 1, 2, 3]

@@ -194,10 +194,16 @@ def test_leaving_a_with_block_ends_a_generator(backend: Any) -> None:
 # --- time-outs ----------------------------------------------------------------------------------------------------
 
 
-def test_a_task_that_takes_too_long_ends_the_call(parallel_backend_: Any, run: Any) -> None:
-    Parallel(n_jobs=2, backend=parallel_backend_)([delayed(abs)(0)] * 4)  # workers are up
-    with pytest.raises(TimeoutError, match=r"task 1 was not done after timeout=0\.2 seconds"):
-        run([delayed(time.sleep)(0), delayed(time.sleep)(1.5)], n_jobs=2, backend=parallel_backend_, timeout=0.2)
+def test_a_task_that_takes_too_long_ends_the_call(expelling_backend: Any, run: Any) -> None:
+    with pytest.raises(TimeoutError, match=r"task 1: sleep\(1\.5\), on .* was not done after .* timeout=0\.2 seconds"):
+        run([delayed(time.sleep)(0), delayed(time.sleep)(1.5)], n_jobs=2, backend=expelling_backend, timeout=0.2)
+
+
+def test_a_time_out_has_no_effect_on_an_executor_which_is_said(executors: dict[str, Any]) -> None:
+    for executor in executors.values():
+        jobspan.errors._said.clear()
+        with pytest.warns(jobspan.FallbackWarning, match="timeout has no effect on ExecutorBackend"):
+            assert Parallel(2, backend=executor, timeout=0.01)([delayed(time.sleep)(0.05)] * 2) == [None] * 2
 
 
 @pytest.mark.skipif(not host.has_processes(), reason="there is no multiprocessing here")
@@ -213,10 +219,9 @@ def test_a_time_out_is_also_what_scripts_for_joblib_catch() -> None:
     assert again.args == ("too long",)
 
 
-def test_many_quick_tasks_do_not_time_out(parallel_backend_: Any) -> None:
-    Parallel(n_jobs=2, backend=parallel_backend_)([delayed(abs)(0)] * 4)  # workers are up
+def test_many_quick_tasks_do_not_time_out(expelling_backend: Any) -> None:
     tasks = (delayed(time.sleep)(0.02) for _ in range(40))
-    assert len(Parallel(n_jobs=2, backend=parallel_backend_, timeout=10)(tasks)) == 40
+    assert len(Parallel(n_jobs=2, backend=expelling_backend, timeout=0.4)(tasks)) == 40
 
 
 def test_a_time_out_without_workers_is_said_to_have_no_effect() -> None:

@@ -7,9 +7,10 @@
     ├── InitializerError (RuntimeError) what each worker is to run first failed there
     ├── RemoteError (RuntimeError)      stands for a task's exception that could not travel
     ├── TaskError                       stands for the result of a task that failed, where the run goes on
+    │   └── TaskTimeout (TimeoutError)  a task that was ended because it took too long
     ├── UnpicklableError (TypeError)    a task or result cannot be sent, and where the culprit is
     ├── WorkerBootError (RuntimeError)  a worker never became ready
-    └── WorkerLost (RuntimeError)       a worker died, or its pool broke, while it held tasks
+    └── WorkerLost (BrokenExecutor)     a worker died, or its pool broke, while it held tasks
     UserWarning
     └── FallbackWarning                 something else than asked was chosen, and why
 
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "CannotBlock",
@@ -30,10 +31,12 @@ __all__ = [
     "JobspanError",
     "RemoteError",
     "TaskError",
+    "TaskTimeout",
     "UnpicklableError",
     "WorkerBootError",
     "WorkerLost",
     "say_once",
+    "task_timeout",
     "time_out",
 ]
 
@@ -99,9 +102,46 @@ class TaskError(JobspanError):
         self.traceback = traceback
 
     def __str__(self) -> str:
-        where = f", on {self.worker}" if self.worker else ""
+        return f"{self._which()}: {type(self.error).__name__}: {self.error}"
+
+    def _which(self) -> str:
         attempt = f", attempt {self.attempt}" if self.attempt > 1 else ""
-        return f"task {self.index}: {self.call}{attempt}{where}: {type(self.error).__name__}: {self.error}"
+        return f"task {self.index}: {self.call}{attempt}" + (f", on {self.worker}" if self.worker else "")
+
+
+class TaskTimeout(TaskError, TimeoutError):
+    """A task that was ended because it took longer than ``Parallel(timeout=...)`` gives it.
+
+    Attributes
+    ----------
+    index : int
+        Position of the task in the input.
+    elapsed : float
+        Seconds for which it had been running.
+    error : TaskTimeout
+        This object itself.
+    call, attempt, worker
+        As for `TaskError`.
+    traceback : str
+        Empty: nobody can say where the task was.
+    """
+
+    def __init__(self, index: int, elapsed: float, call: str, attempt: int, worker: str, limit: float) -> None:
+        JobspanError.__init__(self, index, elapsed, call, attempt, worker, limit)
+        self.index = index
+        self.elapsed = elapsed
+        self.error = self
+        self.call = call
+        self.attempt = attempt
+        self.worker = worker
+        self.limit = limit
+        self.traceback = ""
+
+    def __str__(self) -> str:
+        return (
+            f"{self._which()} was not done after {self.elapsed:.3g} s, with timeout={self.limit:g} seconds. Give it "
+            f"more time, or leave timeout out."
+        )
 
 
 class UnpicklableError(JobspanError, TypeError):
@@ -112,22 +152,47 @@ class WorkerBootError(JobspanError, RuntimeError):
     """A worker did not become ready: its script, its runtime or its packages failed to load."""
 
 
-class WorkerLost(JobspanError, RuntimeError):
-    """A worker died, or its whole pool broke, while it held tasks."""
-
-
 class FallbackWarning(UserWarning):
     """Something else than what was asked for runs; says once what was chosen and why."""
 
 
+if TYPE_CHECKING:
+    from concurrent.futures import BrokenExecutor
+
+    class WorkerLost(JobspanError, BrokenExecutor):
+        """A worker died, or its whole pool broke, while it held tasks."""
+
+
+def __getattr__(name: str) -> Any:
+    """`WorkerLost`, when it is first named: its base comes with ``concurrent.futures``, which takes long to import."""
+    if name != "WorkerLost":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from concurrent.futures import BrokenExecutor
+
+    namespace = {"__module__": __name__, "__doc__": "A worker died, or its whole pool broke, while it held tasks."}
+    found = globals()[name] = type(name, (JobspanError, BrokenExecutor), namespace)
+    return found
+
+
 def time_out(message: str) -> TimeoutError:
     """The `TimeoutError` that both ``except TimeoutError`` and joblib's ``multiprocessing.TimeoutError`` catch."""
-    loaded = sys.modules.get("multiprocessing.context")
-    if loaded is None:  # then nobody can have named it
-        return TimeoutError(message)
-    both = type("TimeoutError", (TimeoutError, loaded.TimeoutError), {"__reduce__": lambda self: (time_out, self.args)})
-    error: TimeoutError = both(message)
+    error: TimeoutError = _also_theirs(TimeoutError, time_out)(message)
     return error
+
+
+def task_timeout(index: int, elapsed: float, call: str, attempt: int, worker: str, limit: float) -> TaskTimeout:
+    """The `TaskTimeout` that both catch."""
+    error: TaskTimeout = _also_theirs(TaskTimeout, task_timeout)(index, elapsed, call, attempt, worker, limit)
+    return error
+
+
+def _also_theirs(kind: Any, make: Any) -> Any:
+    """A subclass of multiprocessing's `TimeoutError` as well, if somebody may have named that."""
+    loaded = sys.modules.get("multiprocessing.context")
+    if loaded is None:
+        return kind
+    namespace = {"__reduce__": lambda self: (make, self.args), "__module__": kind.__module__}
+    return type(kind.__name__, (kind, loaded.TimeoutError), namespace)
 
 
 _said: dict[str, object] = {}

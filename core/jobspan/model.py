@@ -36,6 +36,10 @@ class Batch(NamedTuple):
     epoch: int = 0
     attempt: int = 1
 
+    def part(self, start: int, end: int) -> Batch:
+        """Those of its tasks from position `start` up to `end`."""
+        return self._replace(first=self.first + start, tasks=self.tasks[start : max(start, end)])
+
 
 SKIPPED: Any = object()
 """In place of a result that is left out."""
@@ -59,6 +63,16 @@ class Started(NamedTuple):
     index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     worker: str
     at: float
+
+
+class Running(NamedTuple):
+    """A task that a worker is on: the one after the first `finished` of its batch, since so many seconds."""
+
+    ticket: Ticket
+    finished: int
+    elapsed_s: float
+    place: int
+    """Which of its workers this is, for the session alone."""
 
 
 class Completion(NamedTuple):

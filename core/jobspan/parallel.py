@@ -63,9 +63,11 @@ class Parallel(Logger):
     verbose : int
         0 says nothing; 1 to 10 tell more and more often how far the run is, above 10 at every batch. On stderr, from
         50 on stdout.
-    timeout : float, optional
-        Seconds after which a task that is not done fails the call with a `TimeoutError`; tasks are then sent one by
-        one. Without effect where tasks run in the caller's thread.
+    timeout : float or str, optional
+        Seconds (or ``"30s"``, ``"2min"``) that a task may take, from when its worker begins with it. A task that takes
+        longer has failed with a `TaskTimeout`: it is ended with its worker process, which is replaced, while the others
+        go on; a thread cannot be ended, so it is left behind. Has no effect, which is said once, where tasks run in the
+        caller's thread or on an executor that you brought.
     pre_dispatch : int or str
         Most tasks taken from the input and not yet handed out: a number, ``"all"``, or ``"3 * n_jobs"``. The default
         bounds the batches in flight instead.
@@ -83,6 +85,8 @@ class Parallel(Logger):
         Which kind to choose where no backend is named.
     require : {"sharedmem", None}
         Only a backend whose tasks see the caller's objects themselves.
+    deadline : float or str, optional
+        Seconds that the whole call may take, until it is ended with a `TimeoutError`.
     errors : {"raise", "return", "skip", "group"} or callable
         What becomes of a task that failed for good. ``"raise"``, the default: its exception ends the call at once;
         results that were finished and not handed out are in the exception's ``partial``, by index. ``"return"``: a
@@ -143,6 +147,7 @@ class Parallel(Logger):
         prefer: Any = config.PREFER,
         require: Any = config.REQUIRE,
         *,
+        deadline: Any = None,
         errors: Any = "raise",
         retries: Any = 0,
         retry_on: Any = Exception,
@@ -155,7 +160,7 @@ class Parallel(Logger):
         key = (
             *(n_jobs, backend, return_as, verbose, timeout, pre_dispatch, batch_size),
             *(temp_folder, max_nbytes, mmap_mode, prefer, require, surroundings, registry.default_name()),
-            *(errors, retries, retry_on, backoff),
+            *(deadline, errors, retries, retry_on, backoff),
         )
         try:
             found = _remembered.get(key) if not backend_kwargs else None
@@ -175,6 +180,7 @@ class Parallel(Logger):
                 mmap_mode=mmap_mode,
                 prefer=prefer,
                 require=require,
+                deadline=deadline,
                 errors=errors,
                 retries=retries,
                 retry_on=retry_on,

@@ -37,6 +37,7 @@ class Settings(NamedTuple):
     batch_size: int | None = None
     verbose: int = 0
     timeout_s: float | None = None
+    deadline_s: float | None = None
     errors: Any = "raise"
     retries: int = 0
     retry_on: tuple[type[BaseException], ...] = (Exception,)
@@ -54,6 +55,7 @@ class Settings(NamedTuple):
             self.return_as == "list"
             and not self.verbose
             and self.timeout_s is None
+            and self.deadline_s is None
             and self.errors == "raise"
             and not self.retries
             and self.initializer is None
@@ -80,6 +82,7 @@ def check(
     mmap_mode: Any = config.MMAP_MODE,
     prefer: Any = config.PREFER,
     require: Any = config.REQUIRE,
+    deadline: Any = None,
     errors: Any = "raise",
     retries: Any = 0,
     retry_on: Any = Exception,
@@ -127,6 +130,7 @@ def check(
         batch_size=units.parse_batch_size(batch_size),
         verbose=_verbosity(_value(verbose, surroundings.verbose)),
         timeout_s=units.parse_seconds(timeout, "timeout"),
+        deadline_s=units.parse_seconds(deadline, "deadline"),
         errors=errors,
         retries=units.parse_count(retries or None, "retries") or 0,
         retry_on=units.parse_exceptions(retry_on, "retry_on"),

@@ -67,6 +67,7 @@ def settle(settings: Settings, *, streams: bool, blocks: bool, watch: bool) -> P
         round_trip_s=traits.round_trip_s,
         inline=traits.inline,
         timeout_s=_time_limit(settings.timeout_s, backend),
+        deadline_s=settings.deadline_s,
         tolerant=settings.errors != "raise",
         groups=settings.errors == "group",
         retries=settings.retries,
@@ -87,6 +88,8 @@ def settle(settings: Settings, *, streams: bool, blocks: bool, watch: bool) -> P
         ),
         settings.transfer,
         staff,
+        isolate=policy.outlives_workers,
+        timed=policy.timeout_s is not None,
     )
     return Plan(backend, request, policy)
 
@@ -202,10 +205,16 @@ def workers_wanted(backend: Backend, n_jobs: int | None) -> int | None:
 
 
 def _time_limit(timeout_s: float | None, backend: Backend) -> float | None:
-    if timeout_s is not None and backend.traits.inline:
+    if timeout_s is None or backend.traits.can_expel:
+        return timeout_s
+    if backend.traits.inline:
         say_once("timeout has no effect where tasks run in the caller's own thread, one after the other.")
-        return None
-    return timeout_s
+    else:
+        say_once(
+            f"timeout has no effect on {type(backend).__name__}, which cannot tell what its workers are on, nor end "
+            f"one of them. Use backend='loky' or 'threads', or deadline= for the whole call."
+        )
+    return None
 
 
 def _honoured(staff: Staff, backend: Backend) -> Staff:

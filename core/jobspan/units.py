@@ -192,9 +192,9 @@ _LONGEST_BACKOFF_S = 30.0
 
 
 def parse_exceptions(value: Any, setting: str) -> tuple[type[BaseException], ...]:
-    """Types of exceptions, from one or a tuple of them."""
+    """Types of exceptions, from one or a tuple of them, which may be empty."""
     types = tuple(value) if isinstance(value, tuple | list) else (value,)
-    if types and all(isinstance(each, type) and issubclass(each, BaseException) for each in types):
+    if all(isinstance(each, type) and issubclass(each, BaseException) for each in types):
         return types
     raise TypeError(f"{setting}={value!r} is no exception type or tuple of them; write {setting}=(OSError,).")
 

@@ -30,6 +30,7 @@ PUBLIC = [
     "PrintTime",
     "RemoteError",
     "TaskError",
+    "TaskTimeout",
     "UnpicklableError",
     "WorkerBootError",
     "WorkerLost",

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobspan.errors import TaskError, WorkerLost
-from jobspan.model import SKIPPED, Batch, Completion, Task
+from jobspan.errors import TaskError, TaskTimeout, WorkerLost
+from jobspan.model import SKIPPED, Batch, Completion, Running, Task
 from jobspan.schedule.chances import Backoff
-from jobspan.schedule.core import Emit, Fail, Finish, Order, Pull, Scheduler, Send
+from jobspan.schedule.core import Emit, Fail, Finish, Look, Order, Pull, Scheduler, Send
 from jobspan.schedule.policy import Policy
 
 
@@ -79,7 +79,7 @@ class World:
         if self.policy.inline:
             return 1
         one_size = self.policy.batch_size is not None and self.policy.window is None
-        return (8 if one_size and self.policy.timeout_s is None else 2) * self.width
+        return (8 if one_size else 2) * self.width
 
     def wait(self) -> None:
         choices = ["work"] * bool(self.flying) + ["consume"] * bool(self.held)
@@ -142,6 +142,7 @@ policies = st.builds(
     round_trip_s=st.floats(1e-6, 1e-2),
     inline=st.booleans(),
     timeout_s=st.none() | st.just(1e9),
+    deadline_s=st.none(),
     tolerant=st.just(False),
     groups=st.just(False),
     retries=st.just(0),
@@ -316,19 +317,62 @@ def test_what_was_finished_is_handed_out_before_the_failure(ordered: bool) -> No
     assert scheduler.next_order(0.0) == Fail(error, {})
 
 
-def test_a_task_that_takes_too_long_fails_the_run() -> None:
-    scheduler = Scheduler(Policy(timeout_s=5.0), 2, 100.0)
-    found = sends(orders(scheduler, 100.0))
-    assert [len(batch.tasks) for _, batch in found] == [1, 1]  # none behind another, or its time would run already
+def test_a_task_that_takes_too_long_is_ended_and_the_others_of_its_batch_go_again() -> None:
+    scheduler = Scheduler(Policy(timeout_s=5.0, batch_size=3, tolerant=True), 1, 100.0)
+    assert isinstance(scheduler.next_order(100.0), Pull)
+    scheduler.offer([number(i) for i in range(3)])
+    scheduler.close_source()
+    (send,) = sends(orders(scheduler, 100.0))
     assert scheduler.patience(101.0) == 4.0
-    scheduler.complete(Completion(found[0].ticket, [0], seconds=1.0), 101.0)
-    assert scheduler.patience(104.0) == 1.0
+    assert scheduler.next_order(105.0) == Look()
+    assert scheduler.find_late([Running(send.ticket, 1, 2.0, 0)], 105.0) == []
+    assert scheduler.next_order(105.0) is None
+    assert scheduler.patience(105.0) == 3.0
+    late = Running(send.ticket, 1, 5.0, 0)
+    assert scheduler.next_order(108.0) == Look()
+    assert scheduler.find_late([late], 108.0) == [late]
+    assert scheduler.find_late([late], 108.1) == []  # it is being ended
+    scheduler.complete(Completion(send.ticket, [], lost=WorkerLost("ended")), 108.2)
+    again = sends(orders(scheduler, 108.2))
+    assert [(each.batch.first, len(each.batch.tasks)) for each in again] == [(0, 1), (2, 1)]
+    for each in again:
+        scheduler.complete(Completion(each.ticket, [each.batch.first]), 108.3)
+    values = []
+    while isinstance(emit := scheduler.next_order(108.3), Emit):
+        values += emit.values
+    assert values[::2] == [0, 2]
+    assert isinstance(values[1], TaskTimeout)
+    assert (values[1].index, values[1].elapsed, values[1].limit) == (1, 5.0, 5.0)
+
+
+def test_a_task_that_was_done_in_the_last_moment_is_done() -> None:
+    scheduler = Scheduler(Policy(timeout_s=5.0), 1, 0.0)
+    (send, *_) = sends(orders(scheduler))
+    assert scheduler.find_late([Running(send.ticket, 0, 5.0, 0)], 5.0)
+    scheduler.complete(Completion(send.ticket, ["done"]), 5.0)
+    assert scheduler.next_order(5.0) == Emit(["done"], 0)
+
+
+def test_values_that_were_saved_from_a_lost_batch_are_kept() -> None:
+    scheduler = Scheduler(Policy(batch_size=3, tolerant=True), 1, 0.0)
+    (send, *_) = sends(orders(scheduler))
+    scheduler.complete(Completion(send.ticket, ["first"], lost=WorkerLost("left"), begun=2), 0.0)
+    assert scheduler.next_order(0.0) == Emit(["first"], 0)
+    emit = scheduler.next_order(0.0)
+    assert isinstance(emit, Emit)
+    assert isinstance(emit.values[0], TaskError)
+    (again, *_) = sends(orders(scheduler))
+    assert (again.batch.first, len(again.batch.tasks)) == (2, 1)
+
+
+def test_a_run_ends_at_its_deadline() -> None:
+    scheduler = Scheduler(Policy(deadline_s=5.0), 1, 100.0)
+    orders(scheduler, 100.0)
+    assert scheduler.patience(101.0) == 4.0
     last = scheduler.next_order(105.0)
-    while isinstance(last, Emit):
-        last = scheduler.next_order(105.0)
     assert isinstance(last, Fail)
     assert isinstance(last.error, TimeoutError)
-    assert "task 1 was not done after timeout=5 seconds" in str(last.error)
+    assert "deadline=5 seconds have passed; 0 of the" in str(last.error)
 
 
 def test_batches_of_one_epoch_have_no_code_of_the_input_between_them() -> None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from jobspan.model import Batch, Fact, Staff, Ticket, Transfer
+from jobspan.model import Batch, Fact, Running, Staff, Ticket, Transfer
 from jobspan.worker.context import Place
 from jobspan.worker.frame import Frame
 
@@ -41,6 +41,8 @@ class Traits(NamedTuple):
         Whether `Started` arrives when a task begins; otherwise starts become known with the completion.
     can_kill : bool
         Whether closing with ``kill`` ends a task that is running.
+    can_expel : bool
+        Whether a session can tell what its workers are on, and end one of them alone.
     lone_worker : bool
         Whether a single worker is worth having; otherwise ``n_jobs=1`` runs sequentially.
     round_trip_s : float
@@ -54,6 +56,7 @@ class Traits(NamedTuple):
     inline: bool = False
     reports_start: bool = False
     can_kill: bool = False
+    can_expel: bool = False
     lone_worker: bool = False
     round_trip_s: float = 1e-4
     staffs: frozenset[str] = frozenset()
@@ -78,6 +81,10 @@ class OpenRequest(NamedTuple):
         How large arguments and results travel.
     staff : Staff
         What is wanted of the workers; only what `Traits.staffs` names is ever set.
+    isolate : bool
+        The run goes on when a worker ends: others should not be drawn into it, where that costs something.
+    timed : bool
+        `Session.find_running` will be asked.
     """
 
     n_jobs: int | None
@@ -87,6 +94,8 @@ class OpenRequest(NamedTuple):
     frame: Frame = Frame()
     transfer: Transfer = Transfer()
     staff: Staff = Staff()
+    isolate: bool = False
+    timed: bool = False
 
     def options(self, ticket: Ticket, batch: Batch, place: Place) -> dict[str, Any]:
         """What `jobspan.worker.run.run_tasks` is told of one batch, besides its tasks and the worker's name."""
@@ -129,6 +138,19 @@ class Session(Protocol):
 
     def close(self, how: Closing, /) -> None:
         """Give the workers back, or end them."""
+
+
+class ExpellingSession(Session, Protocol):
+    """A session of a backend that `can_expel`."""
+
+    def find_running(self) -> Sequence[Running]:
+        """The tasks that workers are on."""
+
+    def expel(self, running: Running, /) -> None:
+        """End this task, which a worker was on; where possible with the worker, which is replaced.
+
+        Its batch comes back as lost, with the values of the tasks before it where these are saved.
+        """
 
 
 @runtime_checkable

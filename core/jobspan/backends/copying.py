@@ -15,6 +15,9 @@ from jobspan.worker.describe import add_note, span
 from jobspan.worker.reply import decode_reply
 from jobspan.worker.wire import BatchEncoder
 
+MOST_ENDS_WITHOUT_WORK = 8
+"""Workers of one run that may end though they have nothing to do, before the next are not expected to do better."""
+
 UNKNOWN_DEATH = "it was killed (perhaps for want of memory), crashed, or a task ended it with os._exit"
 
 
@@ -78,7 +81,7 @@ class CopyingSession:
         return f"{UNKNOWN_DEATH}. Make the executor anew before the next call."
 
 
-def ended_early(error: BaseException) -> WorkerLost:
+def ended_early(error: BaseException | None) -> WorkerLost:
     """The loss of batches whose workers were ended on purpose."""
     lost = WorkerLost(
         "the workers were ended while the call went on, as they are at the end of a with block. Take a "

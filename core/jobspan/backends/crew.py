@@ -10,8 +10,8 @@ import os
 import select
 import signal
 import threading
-from collections.abc import Sequence
-from concurrent.futures import Executor, Future, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from multiprocessing import connection
 from time import monotonic
 from typing import Any, NamedTuple
@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 from jobspan import host
 from jobspan.backends.base import OpenRequest
 from jobspan.backends.copying import UNKNOWN_DEATH
-from jobspan.backends.life import Board, serve
+from jobspan.backends.life import At, Board, serve
 from jobspan.backends.line import Line, has_lines
+from jobspan.backends.shortage import Shortage
 from jobspan.persist.pickling import dumps
 
 GRACE_S = 0.05
@@ -44,6 +45,8 @@ class Kind(NamedTuple):
         What the workers run first, pickled.
     has_line : bool
         Whether batches reach its workers by a `jobspan.backends.line.Line`, rather than by the executor's own ways.
+    is_isolated : bool
+        Whether the end of one worker leaves the others alone.
     """
 
     width: int
@@ -52,6 +55,7 @@ class Kind(NamedTuple):
     said: tuple[tuple[str, str], ...]
     initializer: bytes | None
     has_line: bool
+    is_isolated: bool = False
 
     def environment(self) -> dict[str, str]:
         """Variables for the workers: the user's number, or what the user's environment says, or their share."""
@@ -69,7 +73,7 @@ def kind_of(request: OpenRequest, width: int) -> Kind:
         ran = None
     occupied = request.frame.place.width * width
     said = tuple((name, os.environ[name]) for name in host.THREAD_LIMITS if name in os.environ)
-    return Kind(width, occupied, request.staff.inner_max_num_threads, said, ran, has_lines())
+    return Kind(width, occupied, request.staff.inner_max_num_threads, said, ran, has_lines(), request.isolate or request.timed)
 
 
 class Pool:
@@ -84,10 +88,10 @@ class Pool:
     board : Board, optional
         Shared with the workers, if they can be made to leave off what nobody wants.
     line : Line, optional
-        How batches reach the workers, for a kind that has one.
+        How batches reach the workers, for a pool that has one of its own.
     """
 
-    def __init__(self, executor: Executor, kind: Kind, board: Board | None, line: Line | None) -> None:
+    def __init__(self, executor: Any, kind: Kind, board: Board | None, line: Line | None) -> None:
         self.executor = executor
         self.kind = kind
         self.line = line
@@ -97,23 +101,27 @@ class Pool:
         self.tasks_given = 0
         self.batches_given = 0
         self.crew: list[Any] = []
-        self._board = board
+        self._memory = Shortage()
+        self.board = board
         self._ending = threading.Lock()
         self.muster()
 
-    def start(self) -> None:
-        """Start all workers; they serve the line until its end, if there is one."""
-        if self.line is None:
+    def start(self, ended: Callable[[Future[None]], object]) -> None:
+        """Start all workers; where there is a line they serve it until its end, of which `ended` is told."""
+        if not self.kind.has_line:
             self.executor.submit(int)
         else:
             for _ in range(self.kind.width):
-                self.executor.submit(serve).add_done_callback(self.line.lose)
+                self.executor.submit(serve).add_done_callback(ended)
         self.muster()
 
     def muster(self) -> None:
         """Take stock of the workers."""
-        self.crew = list((getattr(self.executor, "_processes", None) or {}).values())
-        self._watch = _Watch([worker.sentinel for worker in self.crew])
+        self._take_stock(list((getattr(self.executor, "_processes", None) or {}).values()))
+
+    def _take_stock(self, crew: list[Any]) -> None:
+        self.crew = crew
+        self._watch = _Watch([worker.sentinel for worker in crew])
 
     def next_number(self) -> int:
         """A number for one more batch."""
@@ -134,7 +142,46 @@ class Pool:
         """How workers ended that did not end by themselves, in words."""
         codes = {worker.exitcode for worker in self.crew} - {None, 0}
         foreign = codes - {-signal.SIGTERM} or codes  # by this signal a broken pool ends its other workers
-        return " and ".join(sorted(map(_describe_end, foreign))) or UNKNOWN_DEATH
+        return " and ".join(sorted(map(self._describe_end, foreign))) or UNKNOWN_DEATH
+
+    def _describe_end(self, code: int) -> str:
+        if code >= 0:
+            return f"it ended with exit code {code}, as os._exit({code}) in a task does"
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        return f"it was ended by {name}{self._memory.explain() if name == 'SIGKILL' else ''}"
+
+    def read(self, place: int) -> At | None:
+        """What the worker of this place is on, where workers have places on the board; None while that changes."""
+        return None if self.board is None else self.board.read(place)
+
+    def take_ended(self) -> list[int]:
+        """The places whose worker has ended since this was asked last, in a pool where they can be replaced."""
+        return []
+
+    def describe_end(self, _place: int) -> str:
+        """How the worker of this place ended, in words."""
+        return self.describe_ends()
+
+    def name_of(self, place: int) -> str:
+        """What tasks know the worker of this place as."""
+        return f"process {self.crew[place].pid}" if place < len(self.crew) else ""
+
+    def replace(self, place: int) -> None:
+        """Start a new worker in this place, and let go of the one that ended.
+
+        Raises
+        ------
+        OSError
+            If the system refuses one.
+        """
+        raise NotImplementedError
+
+    def expel(self, _place: int) -> None:
+        """End the worker of this place, and what it has started, whatever it is at."""
+        self.end(kill=True)
 
     def hold(self) -> None:
         """From now on its work is somebody's: if the interpreter ends meanwhile, nothing waits for it."""
@@ -144,9 +191,9 @@ class Pool:
 
     def recall(self) -> bool:
         """Ask the workers to leave off all that they were given; whether they can be asked."""
-        if self._board is None:
+        if self.board is None:
             return False
-        self._board.unwanted = self.batches_given
+        self.board.unwanted = self.batches_given
         try:
             for worker in self.crew:
                 if not worker.is_alive():  # its number may be another's by now
@@ -171,15 +218,9 @@ class Pool:
         raise NotImplementedError  # each kind of executor has its own way to end
 
 
-def _describe_end(code: int) -> str:
-    if code >= 0:
-        return f"it ended with exit code {code}, as os._exit({code}) in a task does"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    reason = "; perhaps the system was out of memory" if name == "SIGKILL" else ""
-    return f"it was ended by {name}{reason}"
+def place_of(kind: Kind, place: int | None) -> int | None:
+    """Where on its pool's board a worker tells what it is on; a number only where each has a place of its own."""
+    return 0 if place is None and kind.width == 1 else place
 
 
 class _Watch:

@@ -72,6 +72,7 @@ class ExecutorSession(CopyingSession):
         self._beside = Beside(self._frame)
         self._inbox: Inbox[tuple[Ticket, Future[Any]]] = Inbox()
         self._futures: dict[Ticket, Future[Any]] = {}
+        self._is_refused = False
 
     def submit(self, ticket: Ticket, batch: Batch, /) -> None:
         """Hand the batch to the executor; what it refuses comes back as lost."""
@@ -85,6 +86,7 @@ class ExecutorSession(CopyingSession):
             try:
                 future = self._executor.submit(function, *args, **kwargs)
             except Exception as error:  # noqa: BLE001  an executor that is broken or shut down, in its own words
+                self._is_refused = True
                 add_note(
                     error, f"raised by {self._executor!r} when it was given {self._tasks()}; is it still in order?"
                 )
@@ -118,9 +120,9 @@ class ExecutorSession(CopyingSession):
         except CancelledError as error:
             completion = Completion(ticket, [], lost=error)
         except BrokenExecutor as error:
-            completion = Completion(ticket, [], lost=self._explain_loss(error))
+            completion = Completion(ticket, [], lost=self._explain_loss(error), ends_run=True)
         except Exception as error:  # noqa: BLE001  what the executor reports, or a result whose unpickling fails
-            completion = Completion(ticket, [], lost=error)
+            completion = Completion(ticket, [], lost=error, ends_run=self._is_refused)
         self._under_way.pop(ticket, None)
         return completion
 

@@ -9,17 +9,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
-from time import monotonic
+from time import monotonic, perf_counter
+from typing import Any
 
 from jobspan.backends.base import Closing, OpenRequest
-from jobspan.backends.copying import CopyingSession, ended_early
+from jobspan.backends.copying import MOST_ENDS_WITHOUT_WORK, CopyingSession, ended_early
 from jobspan.backends.crew import GRACE_S, Pool
 from jobspan.backends.line import Line, Message
 from jobspan.backends.pools import Lender
 from jobspan.backends.relay import detach, listen
-from jobspan.errors import WorkerLost
-from jobspan.model import Batch, Completion, Fact, Ticket
+from jobspan.errors import JobspanError, WorkerLost
+from jobspan.model import Batch, Completion, Fact, Running, Ticket
 from jobspan.worker.reply import discard_reply
+
+_ON_ITS_WAY_S = 0.1  # a batch that a worker has taken shows on the board after this time at most, or never will
 
 
 class LentSession(CopyingSession):
@@ -32,6 +35,9 @@ class LentSession(CopyingSession):
         self._line = line
         self._tickets: dict[int, Ticket] = {}  # of the batches that are on the line or at work, by number
         self._lost: list[Completion] = []  # to be told at the next poll
+        self._missing: set[int] = set()  # numbers of batches that no worker seemed to have when one ended
+        self._look_again = 0.0
+        self._ends_without_work = 0
         self._is_closed = False
         self._taking = threading.Lock()  # by whoever takes from the line, which is another session's after `close`
 
@@ -51,12 +57,15 @@ class LentSession(CopyingSession):
         with self._taking:
             if self._is_closed:
                 return ()
-            arrived = self._known(self._line.take(self._limited(timeout)))
-            facts: list[Fact] = [self._settle(message) for message in arrived]
+            arrived = self._line.take(self._limited(timeout))
+            ended = self._pool.take_ended()
+            if ended:  # what they have answered is there by now
+                arrived += self._line.take(0.0)
+            facts: list[Fact] = [self._settle(message) for message in self._known(arrived)]
+            if ended or self._missing:
+                self._attend(ended)
             if self._line.broken is not None and self._tickets:
-                error = self._explain_loss(self._line.broken)
-                for number in list(self._tickets):
-                    self._lose(number, error)
+                self._lose_all(self._explain_loss(self._line.broken))
         facts += self._lost
         self._lost = []
         return facts
@@ -67,8 +76,65 @@ class LentSession(CopyingSession):
             await self._line.arrival(limited)
         return self.poll(0.0)
 
+    def _attend(self, ended: Sequence[int]) -> None:
+        """Let new workers take the places of those that have ended, and tell what was lost with them."""
+        pool, line = self._pool, self._line
+        if pool.has_ended:
+            line.broken = JobspanError("the workers were ended")
+            return
+        if self._missing and monotonic() >= self._look_again:
+            for number in self._missing & self._find_missing():
+                self._lose(number, WorkerLost("a worker died before it began with the batch"), begun=0)
+            self._missing = set()
+        for place in ended:
+            at = pool.read(place)
+            lost = WorkerLost(f"a worker died: {pool.describe_end(place)}.")
+            begun: int | None = 0
+            if at is not None and at.number in self._tickets:
+                begun = at.count_begun(at.number, len(self._under_way[self._tickets[at.number]].tasks))
+                self._lose(at.number, lost, worker=pool.name_of(place), begun=begun)
+            else:
+                self._missing |= self._find_missing()  # or it is on its way to a worker's place on the board
+                self._look_again = monotonic() + _ON_ITS_WAY_S
+            self._ends_without_work += begun == 0
+            try:
+                pool.replace(place)
+            except Exception as error:  # noqa: BLE001  the system refuses more processes, in whatever words
+                line.broken = error
+            if self._ends_without_work > MOST_ENDS_WITHOUT_WORK:
+                line.broken = lost
+
+    def _find_missing(self) -> set[int]:
+        """Numbers of batches that are neither on the line nor with a worker: taken by one that died before it began."""
+        waiting = self._line.withdraw()
+        for message in waiting:
+            self._line.post(message.number, message.payload)
+        places = map(self._pool.read, range(self.width))
+        at_work = {at.number for at in places if at is not None}
+        return self._tickets.keys() - {message.number for message in waiting} - at_work
+
+    def find_running(self) -> list[Running]:
+        """The tasks that workers are on."""
+        now = perf_counter()
+        found = []
+        for place in range(self.width):
+            at = self._pool.read(place)
+            if at is not None and (ticket := self._tickets.get(at.number)) is not None and at.since <= now:
+                found.append(Running(ticket, at.finished, now - at.since, place))
+        return found
+
+    def expel(self, running: Running, /) -> None:
+        """End the worker that is on this task; its batch comes back as lost."""
+        at = self._pool.read(running.place)
+        if at is not None and (self._tickets.get(at.number), at.finished) == running[:2]:
+            self._pool.expel(running.place)
+
     def _limited(self, timeout: float | None) -> float | None:
-        return 0.0 if self._lost or self._line.broken is not None else timeout
+        if self._lost or self._line.broken is not None:
+            return 0.0
+        if self._missing and (timeout is None or timeout > _ON_ITS_WAY_S):
+            return _ON_ITS_WAY_S
+        return timeout
 
     def _known(self, messages: Sequence[Message]) -> list[Message]:
         """Those that were not given up: what a worker sends as its pool breaks may come after that."""
@@ -84,11 +150,15 @@ class LentSession(CopyingSession):
         self._under_way.pop(ticket, None)
         return completion
 
-    def _lose(self, number: int, error: BaseException) -> None:
+    def _lose(self, number: int, error: BaseException, **details: Any) -> None:
         ticket = self._tickets.pop(number)
         self._encoder.done(ticket)
         self._under_way.pop(ticket, None)
-        self._lost.append(Completion(ticket, [], lost=error))
+        self._lost.append(Completion(ticket, [], lost=error, **details))
+
+    def _lose_all(self, error: BaseException) -> None:
+        for number in list(self._tickets):
+            self._lose(number, error, ends_run=True)
 
     def _explain_loss(self, error: BaseException) -> WorkerLost:
         return ended_early(error) if self._pool.has_ended else super()._explain_loss(error)

@@ -2,7 +2,8 @@
 
 A batch carries its number, and the caller can say on a `Board` up to which number batches are not wanted. Those that
 have not begun are not run. A signal tells the worker to look at the board, and ends the batch that is running as
-Ctrl-C would: the worker stays as it is, warm. Who cannot be reached that way is for the caller to kill.
+Ctrl-C would: the worker stays as it is, warm. Who cannot be reached that way is for the caller to kill. A worker that
+has a place on the board also tells there which task it is on, so that the caller knows what a worker's end has cost.
 
 Invariant: the signal does nothing outside an unwanted batch, nor while a module is being imported, which would be left
 in pieces; a Ctrl-C in the terminal, which workers receive too, is the caller's to act upon.
@@ -20,20 +21,23 @@ import time
 from collections.abc import Callable, Mapping
 from multiprocessing.context import get_spawning_popen
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from jobspan.backends.line import FarEnd, Message
 from jobspan.errors import JobspanError
 from jobspan.worker.describe import add_note
 from jobspan.worker.relay import is_fork, leave_streams
 from jobspan.worker.reply import Reply, encode_lost
+from jobspan.worker.run import FINISHED, NUMBER, SINCE, Slot
 from jobspan.worker.wire import run_encoded
 
 ORPHAN_CHECK_S = 1.0
 LOKY_LEAK_LIMIT = "LOKY_MAX_MEMORY_LEAK_SIZE"
 """loky ends workers that have grown by so many bytes, and warns; read when a worker starts."""
 
-_SIZE = 8
+_NUMBER = 8  # bytes
+_SLOT = 3  # numbers
+_NEVER = float("inf")
 _IMPORT_SYSTEM = "<frozen importlib"
 
 
@@ -41,20 +45,55 @@ class Stopped(KeyboardInterrupt):
     """Ends a task whose result nobody waits for any more."""
 
 
-class Board:
-    """A number in memory that the caller and its workers share."""
+class At(NamedTuple):
+    """Where a worker is.
 
-    def __init__(self, file: int | None = None) -> None:
-        """From the descriptor of a file of one number; makes one that has no name without it."""
-        self._file = _make_file() if file is None else file
-        self._number = memoryview(mmap.mmap(self._file, _SIZE)).cast("Q")
+    Attributes
+    ----------
+    number : int
+        The batch that it began last; it may have answered.
+    finished : int
+        How many of its tasks are finished.
+    since : float
+        When the next one began, by `time.perf_counter`; infinite before the first of them.
+    """
+
+    number: int
+    finished: int
+    since: float
+
+    def count_begun(self, number: int, count: int) -> int | None:
+        """How many of the `count` tasks of batch `number` a worker that ended here had begun; None if all were done."""
+        if self.number != number or self.since == _NEVER:
+            return 0
+        return self.finished + 1 if self.finished < count else None
+
+
+class Board:
+    """Numbers in memory that the caller and its workers share.
+
+    The caller writes up to which number batches are not wanted any more, and each worker what it is on.
+
+    Parameters
+    ----------
+    places : int
+        For how many workers.
+    file : int, optional
+        The descriptor of a file of such numbers; without it one is made that has no name.
+    """
+
+    def __init__(self, places: int, file: int | None = None) -> None:
+        self._places = places
+        size = _NUMBER * (1 + _SLOT * places)
+        self._file = _make_file(size) if file is None else file
+        self._numbers = memoryview(mmap.mmap(self._file, size)).cast("d")
 
     def __reduce__(self) -> tuple[Callable[..., Board], tuple[Any, ...]]:
         if get_spawning_popen() is None:
             raise JobspanError("a Board reaches workers only while they are started.")
         from multiprocessing.reduction import DupFd
 
-        return _attach, (DupFd(self._file),)
+        return _attach, (self._places, DupFd(self._file))
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:  # `os` may have gone before, at exit
         close(self._file)
@@ -62,35 +101,50 @@ class Board:
     @property
     def unwanted(self) -> int:
         """Batches up to this number are not wanted any more."""
-        return self._number[0]
+        return int(self._numbers[0])
 
     @unwanted.setter
     def unwanted(self, number: int) -> None:
-        self._number[0] = number
+        self._numbers[0] = number
+
+    def slot(self, place: int) -> Slot:
+        """What the worker of this place is on."""
+        start = 1 + _SLOT * place
+        slot: Any = self._numbers[start : start + _SLOT]
+        return cast("Slot", slot)
+
+    def read(self, place: int) -> At | None:
+        """What the worker of this place is on; None while that changes."""
+        slot = self.slot(place)
+        number, finished, since = slot[NUMBER], slot[FINISHED], slot[SINCE]
+        return At(int(number), int(finished), since) if (slot[NUMBER], slot[FINISHED]) == (number, finished) else None
 
 
-def _make_file() -> int:
+def _make_file(size: int) -> int:
     if hasattr(os, "memfd_create"):
         file = os.memfd_create("jobspan")
-        os.truncate(file, _SIZE)
+        os.truncate(file, size)
         return file
     import tempfile
 
     with tempfile.TemporaryFile() as unnamed:
-        unnamed.truncate(_SIZE)
+        unnamed.truncate(size)
         return os.dup(unnamed.fileno())
 
 
-def _attach(file: Any) -> Board:
-    return Board(file.detach())
+def _attach(places: int, file: Any) -> Board:
+    return Board(places, file.detach())
 
 
 _board: Board | None = None
+_slot: Slot | None = None
 _far_end: FarEnd | None = None
 _running = 0  # the number of the batch that is being run, 0: none
 
 
-def begin_work(parent: int, board: Board | None, far_end: FarEnd | None, environment: Mapping[str, str]) -> None:
+def begin_work(
+    parent: int, board: Board | None, place: int | None, far_end: FarEnd | None, environment: Mapping[str, str]
+) -> None:
     """What a worker does before its first batch.
 
     Parameters
@@ -99,15 +153,18 @@ def begin_work(parent: int, board: Board | None, far_end: FarEnd | None, environ
         The process to follow.
     board : Board, optional
         Where unwanted batches are told of.
+    place : int, optional
+        Where on the board to note what this worker is on.
     far_end : FarEnd, optional
         Where `serve` finds batches.
     environment : mapping
         Variables to set, for workers that were not started with them.
     """
-    global _board, _far_end, _running
+    global _board, _slot, _far_end, _running
     os.environ.update(environment)
     os.environ.pop(LOKY_LEAK_LIMIT, None)  # was meant for this worker only
-    _board, _far_end, _running = board, far_end, 0
+    slot = None if board is None or place is None else board.slot(place)
+    _board, _slot, _far_end, _running = board, slot, far_end, 0
     leave_streams()
     signal.signal(signal.SIGINT, _look_at_board)
     if hasattr(signal, "pthread_sigmask"):  # it may have been started with the signal blocked
@@ -152,7 +209,10 @@ def run_wanted(number: int, payload: bytes) -> Reply | None:
         try:
             if _board is not None and number <= _board.unwanted:
                 return None
-            return run_encoded(payload)
+            if _slot is not None:
+                _slot[SINCE], _slot[FINISHED] = _NEVER, 0
+                _slot[NUMBER] = number
+            return run_encoded(payload, slot=_slot)
         finally:
             _running = 0
     except Stopped:

@@ -10,7 +10,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from multiprocessing import process
 from multiprocessing import resource_tracker as standard_tracker
@@ -22,7 +23,8 @@ from loky.process_executor import ProcessPoolExecutor
 
 from jobspan import host
 from jobspan.backends.base import OpenRequest, Session, Traits
-from jobspan.backends.crew import Kind, Pool
+from jobspan.backends.crew import Kind, Pool, place_of
+from jobspan.backends.isolated import IsolatedPool
 from jobspan.backends.life import LOKY_LEAK_LIMIT, Board, begin_work
 from jobspan.backends.line import Line
 from jobspan.backends.pools import Lender, open_session
@@ -37,7 +39,9 @@ ROUND_TRIP_S = 1e-4
 class LokyBackend:
     """Runs tasks in processes."""
 
-    traits = Traits(memory="copied", can_kill=True, round_trip_s=ROUND_TRIP_S, staffs=frozenset(Staff._fields))
+    traits = Traits(
+        memory="copied", can_kill=True, can_expel=True, round_trip_s=ROUND_TRIP_S, staffs=frozenset(Staff._fields)
+    )
 
     def __init__(self) -> None:
         self._lender = Lender(start)
@@ -79,24 +83,50 @@ class LokyPool(Pool):
             self.executor.shutdown(wait=kill or wait, kill_workers=kill)
 
 
-def start(kind: Kind) -> LokyPool:
+def start(kind: Kind) -> Pool:
     """Start a pool; does not wait for its workers."""
+    board = None if sys.platform == "win32" else Board(kind.width)
+    if not kind.has_line:
+        return _start_executor(kind, board, None, ignore)
+    line = Line()
+    try:
+        if kind.is_isolated and board is not None:
+            one = kind._replace(width=1)
+            return IsolatedPool(
+                kind, board, line, lambda place, ended: _start_executor(one, board, line, ended, place=place)
+            )
+        return _start_executor(kind, board, line, line.lose)
+    except BaseException:
+        line.close()
+        raise
+
+
+def ignore(_ended: object) -> None:
+    """Where nobody has to be told of a worker's end."""
+
+
+def _start_executor(
+    kind: Kind,
+    board: Board | None,
+    line: Line | None,
+    ended: Callable[[Future[None]], object],
+    place: int | None = None,
+) -> LokyPool:
+    """Start one of loky's executors; with a `place` its pool leaves the line to others."""
     environment = kind.environment()
     leak_limit = {} if LOKY_LEAK_LIMIT in os.environ else {LOKY_LEAK_LIMIT: _NO_LIMIT}
-    board = None if sys.platform == "win32" else Board()
-    line = Line() if kind.has_line else None
     executor = ProcessPoolExecutor(
         kind.width,
         timeout=None,
         initializer=begin_work,
-        initargs=(os.getpid(), board, None if line is None else line.far_end, {}),
+        initargs=(os.getpid(), board, place_of(kind, place), None if line is None else line.far_end, {}),
         env={**environment, **leak_limit},
     )
-    pool = LokyPool(executor, kind, board, line)
+    pool = LokyPool(executor, kind, board, line if place is None else None)
     _start_trackers()
     try:
         with without_interrupts(), _as_free_process():
-            pool.start()
+            pool.start(ended)
         if line is not None:
             _end_first(line, executor)
     finally:
@@ -104,7 +134,6 @@ def start(kind: Kind) -> LokyPool:
         if len(pool.crew) < kind.width:  # the system refused one: the others would stay, unknown to loky
             for worker in pool.crew:
                 worker.terminate()
-            pool.close_line()
     return pool
 
 

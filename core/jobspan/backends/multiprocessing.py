@@ -5,6 +5,8 @@ with threads cannot be forked without danger, so there workers are started by lo
 where multiprocessing would start fresh ones too, unless a way is asked for by name: loky's do not run the user's script
 again, so it needs no ``if __name__ == "__main__"``.
 
+Where workers have to be replaced one by one, they are started by loky as well: by then there are threads.
+
 Invariant: a process with more than one thread is forked only where the user has said so by name.
 """
 
@@ -12,7 +14,8 @@ from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import suppress
 from functools import cache
 from multiprocessing import get_all_start_methods, get_context, get_start_method, process
@@ -24,7 +27,8 @@ from loky.backend.utils import kill_process_tree
 from jobspan import host
 from jobspan.backends import loky
 from jobspan.backends.base import OpenRequest, Session, Traits
-from jobspan.backends.crew import Kind, Pool
+from jobspan.backends.crew import Kind, Pool, place_of
+from jobspan.backends.isolated import IsolatedPool
 from jobspan.backends.life import Board, begin_work
 from jobspan.backends.line import Line
 from jobspan.backends.pools import Lender, open_session
@@ -44,7 +48,9 @@ class MultiprocessingBackend:
         or as this module's docstring does.
     """
 
-    traits = Traits(memory="copied", can_kill=True, round_trip_s=loky.ROUND_TRIP_S, staffs=frozenset(Staff._fields))
+    traits = Traits(
+        memory="copied", can_kill=True, can_expel=True, round_trip_s=loky.ROUND_TRIP_S, staffs=frozenset(Staff._fields)
+    )
 
     def __init__(self, context: BaseContext | None = None) -> None:
         self._context = context
@@ -67,24 +73,44 @@ class MultiprocessingBackend:
         self._lender.shutdown()
 
     def _start(self, kind: Kind) -> Pool:
-        context = self._context or find_context()
+        context = self._context or find_context(forks=not kind.is_isolated)
         if context is None or process.current_process().daemon:
             return loky.start(kind)
         forks = context.get_start_method() == "fork"
         starts_now = forks or kind.has_line
-        board = Board() if starts_now else None
-        line = Line() if kind.has_line else None
-        executor = ProcessPoolExecutor(
-            kind.width,
-            mp_context=context,
-            initializer=begin_work,
-            initargs=(os.getpid(), board, None if line is None else line.far_end, kind.environment()),
-        )
-        pool = StandardPool(executor, kind, board, line)
-        if starts_now:
-            with loky.without_interrupts():
-                pool.start()
-        return pool
+        board = Board(kind.width) if starts_now else None
+        if not kind.has_line:
+            return _start_executor(context, kind, board, None, loky.ignore if starts_now else None)
+        line = Line()
+        if kind.is_isolated and board is not None:
+            one = kind._replace(width=1)
+            return IsolatedPool(
+                kind, board, line, lambda place, ended: _start_executor(context, one, board, line, ended, place=place)
+            )
+        return _start_executor(context, kind, board, line, line.lose)
+
+
+def _start_executor(
+    context: BaseContext,
+    kind: Kind,
+    board: Board | None,
+    line: Line | None,
+    ended: Callable[[Future[None]], object] | None,
+    place: int | None = None,
+) -> StandardPool:
+    """Make an executor, and start its workers if somebody is to be told of their end."""
+    far_end = None if line is None else line.far_end
+    executor = ProcessPoolExecutor(
+        kind.width,
+        mp_context=context,
+        initializer=begin_work,
+        initargs=(os.getpid(), board, place_of(kind, place), far_end, kind.environment()),
+    )
+    pool = StandardPool(executor, kind, board, line if place is None else None)
+    if ended is not None:
+        with loky.without_interrupts():
+            pool.start(ended)
+    return pool
 
 
 @cache
@@ -93,8 +119,14 @@ def of_context(context: Any) -> MultiprocessingBackend:
     return MultiprocessingBackend(context.get_context())
 
 
-def find_context() -> BaseContext | None:
-    """The context to start workers by; None for loky's way."""
+def find_context(*, forks: bool) -> BaseContext | None:
+    """The context to start workers by; None for loky's way.
+
+    Parameters
+    ----------
+    forks : bool
+        Whether all workers are started now, while there may still be one thread.
+    """
     for variable in _VARIABLES:
         if method := os.environ.get(variable):
             if method not in get_all_start_methods():
@@ -106,7 +138,7 @@ def find_context() -> BaseContext | None:
     method = get_start_method()
     if method != get_all_start_methods()[0]:  # the first is the default: somebody has chosen another
         return get_context(method)
-    return get_context("fork") if method == "fork" and _threads() == 1 else None
+    return get_context("fork") if forks and method == "fork" and _threads() == 1 else None
 
 
 def _threads() -> int:

@@ -10,15 +10,16 @@ from __future__ import annotations
 import os
 from collections import deque
 from concurrent.futures import Future
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
 from jobspan.backends.base import Closing, OpenRequest
-from jobspan.backends.copying import ended_early
+from jobspan.backends.copying import MOST_ENDS_WITHOUT_WORK, ended_early
 from jobspan.backends.crew import Kind, Pool, stop
 from jobspan.backends.executors import ExecutorSession
 from jobspan.backends.life import run_wanted
-from jobspan.model import Batch, Completion, Staff, Task, Ticket
+from jobspan.errors import WorkerLost
+from jobspan.model import Batch, Completion, Running, Staff, Task, Ticket
 
 if TYPE_CHECKING:
     from jobspan.backends.pools import Lender
@@ -37,6 +38,7 @@ class RationedSession(ExecutorSession):
         self._waiting: deque[tuple[Ticket, Batch]] = deque()
         self._busy: dict[Ticket, Pool] = {}
         self._free = [self._pool]
+        self._ends_without_work = 0
 
     def submit(self, ticket: Ticket, batch: Batch, /) -> None:
         """Send the batch to a free worker, or let it wait for one."""
@@ -72,14 +74,49 @@ class RationedSession(ExecutorSession):
         return run_wanted, (self._pool.next_number(), *args), {}
 
     def _settle(self, ticket: Ticket, future: Future[Any]) -> Completion:
-        if (worker := self._busy.pop(ticket, None)) is not None:
-            self._free.append(worker)
-            self._pool = worker
+        worker = self._busy.pop(ticket, None)
+        if worker is None:
+            return super()._settle(ticket, future)
+        self._pool = worker
+        number, batch = worker.batches_given, self._under_way[ticket]
         completion = super()._settle(ticket, future)
-        if completion.lost is not None and self._pool.has_ended:
-            completion = completion._replace(lost=ended_early(completion.lost))
+        if completion.lost is not None and not worker.is_sound():
+            completion = self._bury(worker, number, len(batch.tasks), completion)
+        else:
+            self._free.append(worker)
         self._dispatch()
         return completion
+
+    def _bury(self, worker: Pool, number: int, count: int, completion: Completion) -> Completion:
+        """Let go of a worker that ended, or was, and say which task it was on."""
+        lost = completion.lost
+        if lost is not None and not isinstance(lost, WorkerLost):
+            lost = self._explain_loss(lost)
+        self._lender.give_back(worker, usable=False)
+        if worker.has_ended:
+            return completion._replace(lost=ended_early(completion.lost), ends_run=True)
+        at = worker.read(0)
+        begun = None if at is None else at.count_begun(number, count)
+        self._ends_without_work += begun == 0
+        hopeless = self._ends_without_work > MOST_ENDS_WITHOUT_WORK
+        return completion._replace(lost=lost, begun=begun, worker=worker.name_of(0), ends_run=hopeless)
+
+    def find_running(self) -> list[Running]:
+        """The tasks that workers are on."""
+        now = perf_counter()
+        found = []
+        for ticket, worker in self._busy.items():
+            at = worker.read(0)
+            if at is not None and at.number == worker.batches_given and at.since <= now:
+                found.append(Running(ticket, at.finished, now - at.since, 0))
+        return found
+
+    def expel(self, running: Running, /) -> None:
+        """End the worker that is on this task; its batch comes back as lost."""
+        worker = self._busy.get(running.ticket)
+        at = None if worker is None else worker.read(0)
+        if worker is not None and at is not None and at.finished == running.finished:
+            worker.expel(0)
 
     def _death(self) -> str:
         return f"{self._pool.describe_ends()}. The next call gets fresh workers."

@@ -12,19 +12,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from pickle import PickleBuffer
-from time import perf_counter
+from time import perf_counter, time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobspan import host
 from jobspan.backends.base import Closing, OpenRequest, Session, Traits
 from jobspan.errors import CannotBlock, JobspanError, WorkerBootError, WorkerLost
-from jobspan.model import Batch, Completion, Fact, Started, Ticket
+from jobspan.model import Batch, Completion, Fact, Running, Started, Ticket
 from jobspan.worker.references import Key
 from jobspan.worker.reply import decode_reply
 from jobspan.worker.wire import BatchEncoder
 
 if TYPE_CHECKING:
-    from jobspan.web.pool import News, Pool, Reply, Worker
+    from jobspan.web.pool import News, Pool, Reply, TaskStarted, Worker
 
 _CANNOT_BLOCK = (
     "waiting for workers here would hang: Python was entered in a way that cannot wait for them (pyodide.runPython, a "
@@ -69,6 +69,7 @@ class WebBackend:
             blocks=host.can_run_sync(),
             reports_start=True,
             can_kill=True,
+            can_expel=True,
             lone_worker=True,
             round_trip_s=1e-3,
         )
@@ -121,7 +122,11 @@ class WebSession:
         self._closed = False
         self.width = request.n_jobs or host.cpu_count()
         frame = request.frame.within(self.width)
-        self._encoder = BatchEncoder(frame, budget_s=request.budget_s, watch=request.watch, way="message")
+        self._firsts: dict[Ticket, int] = {}
+        self._on: dict[Worker, TaskStarted] = {}  # what each is on, where it tells
+        self._tells = request.watch or request.timed
+        self._watched = request.watch
+        self._encoder = BatchEncoder(frame, budget_s=request.budget_s, watch=self._tells, way="message")
         self._workers = pool.lend(self.width, self._hear)
 
     def submit(self, ticket: Ticket, batch: Batch, /) -> None:
@@ -133,8 +138,10 @@ class WebSession:
         if missing := self.width - len(self._workers):
             self._workers += self._pool.lend(missing, self._hear)
         if self._refused is not None or not self._workers:
-            self._lose(ticket, self._refused or WorkerLost("the workers were shut down while the call went on."))
+            ended = WorkerLost("the workers were shut down while the call went on.")
+            self._put(Completion(ticket, [], lost=self._refused or ended, ends_run=True))
             return
+        self._firsts[ticket] = batch.first
         out_of_band: list[PickleBuffer] = []
         try:
             payload = self._encoder.encode(batch, ticket=ticket, buffer_callback=out_of_band.append)
@@ -174,8 +181,11 @@ class WebSession:
 
         match news:
             case TaskStarted(ticket, index, at):
-                self._put(Started(ticket, index, worker.name, at))
+                self._on[worker] = news
+                if self._watched:
+                    self._put(Started(ticket, index, worker.name, at))
             case Reply(ticket):
+                self._on.pop(worker, None)
                 now = perf_counter()
                 self._ahead = int(now - self._sent_at.pop(ticket) < _SHORT_S)
                 for held in worker.held:
@@ -191,8 +201,12 @@ class WebSession:
                 if self._refused is not None or not self._workers:
                     tickets = tickets + [waiting.ticket for waiting in self._waiting]
                     self._waiting.clear()
+                on = self._on.pop(worker, None)
                 for ticket in tickets:
-                    self._lose(ticket, error, worker.name)
+                    begun = 0 if tickets.index(ticket) else None  # the first alone can have been at work
+                    if on is not None and on.ticket == ticket:
+                        begun = on.index - self._firsts[ticket] + 1
+                    self._put(Completion(ticket, [], lost=error, worker=worker.name, begun=begun))
         self._dispatch()
 
     def _lose(self, ticket: Ticket, error: BaseException, worker: str = "") -> None:
@@ -237,6 +251,7 @@ class WebSession:
         for fact in facts:
             if isinstance(fact, Completion):
                 self._encoder.done(fact.ticket)
+                self._firsts.pop(fact.ticket, None)
         return facts
 
     def _decode(self, worker: Worker, reply: Reply) -> Completion:
@@ -245,6 +260,21 @@ class WebSession:
         except Exception as error:  # noqa: BLE001  unpickling runs users' code
             error.add_note(f"jobspan: raised while a result of worker {worker.name} was unpickled by the caller")
             return Completion(reply.ticket, [], lost=error, worker=worker.name)
+
+    def find_running(self) -> list[Running]:
+        """The tasks that workers are on."""
+        now = time()
+        found = []
+        for place, (ticket, index, at) in enumerate(self._on.values()):
+            if ticket in self._firsts:
+                found.append(Running(ticket, index - self._firsts[ticket], now - at, place))
+        return found
+
+    def expel(self, running: Running, /) -> None:
+        """End the worker that is on this task."""
+        for worker, (ticket, index, _) in list(self._on.items()):
+            if ticket == running.ticket and index - self._firsts[ticket] == running.finished:
+                self._pool.expel(worker)
 
     def cancel(self, tickets: Sequence[Ticket], /) -> None:
         """Take back what no worker has."""

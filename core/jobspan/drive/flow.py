@@ -10,13 +10,13 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from time import monotonic
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, cast
 
-from jobspan.backends.base import Closing, Session
+from jobspan.backends.base import Closing, ExpellingSession, Session
 from jobspan.drive.failures import Errors, replacement
 from jobspan.drive.listener import Listener
 from jobspan.model import Batch, Completion, Fact, Task, Ticket
-from jobspan.schedule.core import Emit, Fail, Finish, Pull, Scheduler, Send
+from jobspan.schedule.core import Emit, Fail, Finish, Look, Pull, Scheduler, Send
 from jobspan.schedule.policy import Policy
 from jobspan.worker.describe import add_note
 
@@ -85,10 +85,10 @@ def _flow(scheduler: Scheduler, session: Session, calls: Iterable[Task], listene
         while True:
             now = monotonic()
             match scheduler.next_order(now):
-                case Emit() as emit:
-                    yield emit
                 case Send(ticket, batch):
                     _send(scheduler, session, ticket, batch, listeners)
+                case Look():
+                    _end_late(scheduler, cast("ExpellingSession", session), now)
                 case Pull() if patience_s and scheduler.in_flight:
                     _settle(scheduler, (yield Wait(patience_s, hungry=False)), listeners)
                     patience_s = 0.0
@@ -97,8 +97,8 @@ def _flow(scheduler: Scheduler, session: Session, calls: Iterable[Task], listene
                 case Fail() if not looked:  # what has arrived meanwhile is handed out first
                     looked = True
                     _settle(scheduler, (yield Wait(0.0, hungry=False)), listeners)
-                case Fail() as fail:
-                    yield fail
+                case Emit() | Fail() as step:
+                    yield step
                 case Finish() as finish:
                     closing = "release"
                     yield finish
@@ -108,6 +108,11 @@ def _flow(scheduler: Scheduler, session: Session, calls: Iterable[Task], listene
                     _settle(scheduler, (yield Wait(scheduler.patience(now), scheduler.hungry)), listeners)
     finally:
         _end(scheduler, session, closing, listeners)
+
+
+def _end_late(scheduler: Scheduler, session: ExpellingSession, now: float) -> None:
+    for running in scheduler.find_late(session.find_running(), now):
+        session.expel(running)
 
 
 def _end(scheduler: Scheduler, session: Session, closing: Closing, listeners: Sequence[Listener]) -> None:

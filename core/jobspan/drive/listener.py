@@ -48,7 +48,7 @@ class EventListener:
             case Completion(lost=None):
                 self._hear_spans(fact, batch.first)
             case Completion():
-                for index in range(batch.first, batch.first + len(batch.tasks)):
+                for index in range(batch.first + len(fact.values), batch.first + len(batch.tasks)):
                     self._on_event(Event("lost", index, fact.worker, _NAN, _NAN))
 
     def end(self, _complete: bool, /) -> None:

@@ -5,8 +5,8 @@ Invariant: a task that was added comes back from `Chances.take` once, and not be
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable
-from heapq import heappop, heappush
 from typing import NamedTuple
 
 from jobspan.model import Batch, Task
@@ -52,7 +52,7 @@ class Chances:
     def __init__(self, backoff: Backoff, luck: Callable[[], float]) -> None:
         self._backoff = backoff
         self._luck = luck
-        self._waiting: list[tuple[float, int, Task, int]] = []  # a heap: when, index, task, attempt
+        self._waiting: list[tuple[float, int, Task, int]] = []  # sorted: when, index, task, attempt
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -60,12 +60,12 @@ class Chances:
     def retry(self, index: int, task: Task, attempts: int, now: float) -> None:
         """Add a task that failed, after so many attempts."""
         due = now + self._backoff.delay_s(attempts, self._luck())
-        heappush(self._waiting, (due, index, task, attempts + 1))
+        insort(self._waiting, (due, index, task, attempts + 1))
 
     def repeat(self, batch: Batch) -> None:
         """Add the tasks of a batch one by one, without a delay and at the same attempt."""
         for index, task in enumerate(batch.tasks, batch.first):
-            heappush(self._waiting, (0.0, index, task, batch.attempt))
+            insort(self._waiting, (0.0, index, task, batch.attempt))
 
     def wait_s(self, now: float) -> float:
         """Seconds until the first of them is due; 0 or less if it is."""
@@ -75,5 +75,5 @@ class Chances:
         """The first of them, if it is due."""
         if not self._waiting or self._waiting[0][0] > now:
             return None
-        _, index, task, attempt = heappop(self._waiting)
+        _, index, task, attempt = self._waiting.pop(0)
         return Batch(index, [task], attempt=attempt)

@@ -20,13 +20,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from jobspan.errors import TaskError, time_out
-from jobspan.model import SKIPPED, Batch, Completion, Task, Ticket
+from jobspan.errors import TaskError
+from jobspan.model import SKIPPED, Batch, Completion, Running, Task, Ticket
 from jobspan.schedule.backlog import Backlog
 from jobspan.schedule.batching import BatchSizer
 from jobspan.schedule.chances import Chances
 from jobspan.schedule.policy import Policy
 from jobspan.schedule.setbacks import Outcome, Setbacks, Substitute
+from jobspan.schedule.timers import Timers
 
 _AHEAD = 16  # tasks per worker
 
@@ -42,6 +43,10 @@ class Send(NamedTuple):
 
     ticket: Ticket
     batch: Batch
+
+
+class Look(NamedTuple):
+    """Ask the session what its workers are on, and end the tasks that are late, says `Scheduler.find_late`."""
 
 
 class Emit(NamedTuple):
@@ -65,7 +70,7 @@ class Finish(NamedTuple):
     """The run is complete."""
 
 
-Order: TypeAlias = Pull | Send | Emit | Fail | Finish
+Order: TypeAlias = Pull | Send | Look | Emit | Fail | Finish
 
 
 def _itself(error: TaskError) -> TaskError:
@@ -106,10 +111,9 @@ class Scheduler:
         self._width = width
         self._begun = now
         self._sizer = BatchSizer(policy.round_trip_s)
-        self._max_in_flight = 1 if policy.inline else width if policy.timeout_s else 2 * width
-        one_by_one = policy.inline or policy.timeout_s
-        self._deepens = bool(policy.batch_size and policy.window is None and not one_by_one)
-        self._sent_at: dict[Ticket, float] = {}  # only where there is a time-out
+        self._max_in_flight = 1 if policy.inline else 2 * width
+        self._deepens = bool(policy.batch_size and policy.window is None and not policy.inline)
+        self._timers = Timers(policy, now)
 
         self._source_open = True
         self._offered = False  # since the last Send: keeps a slow input from holding back what it gave
@@ -157,11 +161,7 @@ class Scheduler:
             return
         first, tasks = batch.first, batch.tasks
         self._in_flight_tasks -= len(tasks)
-        self._sent_at.pop(completion.ticket, None)
-        if completion.lost is not None:
-            for outcome in self._setbacks.lose(batch, completion, now):
-                self._accept(outcome)
-            return
+        completion = self._timers.judge(batch, completion)
         values, nbytes = completion.values, completion.nbytes
         done = len(values)
         if done:
@@ -170,6 +170,10 @@ class Scheduler:
             self._sizer.learn(done, completion.seconds, nbytes)
             if self._deepens:
                 self._max_in_flight = self._width * self._sizer.depth(len(tasks))
+        if completion.lost is not None:
+            for outcome in self._setbacks.lose(batch, completion, now):
+                self._accept(outcome)
+            return
         if completion.error is not None:
             self._accept(self._setbacks.fail(batch, done, completion.error, completion.worker, now))
             done += 1
@@ -213,13 +217,14 @@ class Scheduler:
 
     def patience(self, now: float) -> float | None:
         """Seconds to wait for the session at most; None: as long as it takes."""
-        waits = [self._time_left(now)] if self._sent_at else []
+        waits = self._timers.waits_s(now) if self._in_flight or self._policy.deadline_s else []
         if self._chances and (wait_s := self._chances.wait_s(now)) > 0.0:  # else it waits for something else
             waits.append(wait_s)
         return min(waits, default=None)
 
-    def _time_left(self, now: float) -> float:
-        return max(0.0, min(self._sent_at.values()) + (self._policy.timeout_s or 0.0) - now)
+    def find_late(self, running: Sequence[Running], now: float) -> list[Running]:
+        """Which of the tasks that workers are on have to be ended; each is named once."""
+        return self._timers.find_late(running, now)
 
     def find_batch(self, ticket: Ticket) -> Batch | None:
         """The batch in flight under this ticket."""
@@ -234,27 +239,33 @@ class Scheduler:
 
     def next_order(self, now: float) -> Order | None:
         """What to do next; None: wait for the session, or for the consumer where it `is_stalled`."""
-        if self._finished and (emit := self._next_emit()) is not None:
-            return emit
-        if self._sent_at and self._time_left(now) == 0.0:
-            self._fail(self._time_out())
-        if self._error is not None:
-            return Fail(self._error, self._partial())
+        if (urgent := self._next_urgent(now)) is not None:
+            return urgent
         size = self._batch_size(now)
         if len(self._in_flight) >= self._max_in_flight:
             if pull := self._next_pull(self._reserve(size)):
                 return pull
         elif size:
             if (again := self._chances.take(now)) is not None:
-                return self._send(again, now)
+                return self._send(again)
             if not self._offered and (pull := self._next_pull(size)):
                 return pull
             if self._backlog:
-                return self._next_send(size, now)
+                return self._next_send(size)
         if not (self._source_open or self._backlog or self._in_flight or self._chances):
             return self._end()
         self._offered = False
         return None
+
+    def _next_urgent(self, now: float) -> Emit | Fail | Look | None:
+        """What comes before all work."""
+        if self._finished and (emit := self._next_emit()) is not None:
+            return emit
+        if self._timers.is_over(now):
+            self._fail(self._timers.explain(self._emitted, self._pulled))
+        if self._error is not None:
+            return Fail(self._error, self._partial())
+        return Look() if self._in_flight and self._timers.is_time_to_look(now) else None
 
     def _next_emit(self) -> Emit | None:
         first = self._next_emitted if self._policy.ordered else next(iter(self._finished))
@@ -275,19 +286,17 @@ class Scheduler:
             count = min(count, window - (self._pulled - self._consumed))
         return Pull(count) if self._source_open and count > 0 else None
 
-    def _next_send(self, size: int, now: float) -> Send:
+    def _next_send(self, size: int) -> Send:
         if not self._source_open and self._policy.batch_size is None:
             # Towards the end ever smaller batches, so that no last one keeps a single worker busy.
             size = min(size, max(-(-len(self._backlog) // (2 * self._width)), self._sizer.smallest))
-        return self._send(self._backlog.take(size), now)
+        return self._send(self._backlog.take(size))
 
-    def _send(self, batch: Batch, now: float) -> Send:
+    def _send(self, batch: Batch) -> Send:
         batch = batch._replace(epoch=self._epoch)
         self._in_flight_tasks += len(batch.tasks)
         self._tickets += 1
         self._in_flight[self._tickets] = batch
-        if self._policy.timeout_s:
-            self._sent_at[self._tickets] = now
         self._offered = False
         return Send(self._tickets, batch)
 
@@ -303,16 +312,9 @@ class Scheduler:
             found.update(enumerate(values, first))
         return {index: value for index, value in found.items() if value is not SKIPPED}
 
-    def _time_out(self) -> TimeoutError:
-        ticket = min(self._sent_at, key=lambda ticket: self._sent_at[ticket])
-        return time_out(
-            f"task {self._in_flight[ticket].first} was not done after timeout={self._policy.timeout_s:g} seconds, so "
-            f"the call ends. Give it more time, or leave timeout out."
-        )
-
     def _batch_size(self, now: float) -> int:
         """Tasks that the next batch may have; 0: none may be sent now."""
-        if self._policy.inline or self._policy.timeout_s:
+        if self._policy.inline:
             return 1
         size = self._policy.batch_size or self._sizer.size(now - self._begun)
         window = self._policy.window

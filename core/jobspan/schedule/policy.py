@@ -34,7 +34,9 @@ class Policy(NamedTuple):
     inline : bool
         One task at a time, and only when the consumer wants it.
     timeout_s : float or None
-        The run fails when a task has not come back after this time. Tasks then go one by one, none behind another.
+        A task that a worker has been on for so long is ended, and has failed.
+    deadline_s : float or None
+        The run fails after this time.
     tolerant : bool
         The run goes on when a task has failed for good; something else takes the place of its result.
     groups : bool
@@ -54,8 +56,14 @@ class Policy(NamedTuple):
     round_trip_s: float = 1e-4
     inline: bool = False
     timeout_s: float | None = None
+    deadline_s: float | None = None
     tolerant: bool = False
     groups: bool = False
     retries: int = 0
     retry_on: tuple[type[BaseException], ...] = (Exception,)
     backoff: Backoff = Backoff()
+
+    @property
+    def outlives_workers(self) -> bool:
+        """Whether the run may go on when a worker has ended."""
+        return self.tolerant or self.retries > 0

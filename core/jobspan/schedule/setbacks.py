@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
-from jobspan.errors import InitializerError, TaskError, WorkerBootError, WorkerLost
+from jobspan.errors import InitializerError, TaskError, TaskTimeout, WorkerBootError
 from jobspan.model import SKIPPED, Batch, Completion
 from jobspan.schedule.chances import Chances
 from jobspan.schedule.policy import Policy
@@ -67,46 +67,51 @@ class Setbacks:
             self.failures.append(error)
             return Substitute(index, SKIPPED)
         try:
-            told = task_error(index, batch.tasks[position], batch.attempt, error, worker)
+            told = error if isinstance(error, TaskTimeout) else task_error(batch, position, error, worker)
             return Substitute(index, self._replace(told))
         except BaseException as raised:  # noqa: BLE001  whatever the user's function raises ends the run
             return raised
 
     def lose(self, batch: Batch, completion: Completion, now: float) -> Iterator[Outcome]:
         """The batch has not come back, for the reason that the completion gives."""
+        from jobspan.errors import WorkerLost  # takes long to import
+
         lost, begun = completion.lost, completion.begun
         assert lost is not None, "or nothing was lost"
         died = isinstance(lost, WorkerLost)
-        if completion.ends_run or isinstance(lost, _HOPELESS) or not (died or self._policy.tolerant):
+        is_own = died or isinstance(lost, TaskTimeout)
+        if completion.ends_run or isinstance(lost, _HOPELESS) or not (is_own or self._policy.tolerant):
             yield lost
             return
-        first, tasks = batch.first, batch.tasks
+        done, count = len(completion.values), len(batch.tasks)
         if begun is None:
-            if len(tasks) > 1:  # each of them alone, to find out which it was
-                self._chances.repeat(batch)
+            if count - done > 1:  # each of them alone, to find out which it was
+                self._chances.repeat(batch.part(done, count))
                 return
-            begun = 1
+            begun = count
         at = begun - 1
-        yield from self._spare(batch, 0, at)
-        yield from self._spare(batch, at + 1, len(tasks))
-        if at < 0:
+        yield from self._spare(batch.part(done, at))
+        yield from self._spare(batch.part(max(done, begun), count))
+        if at < done:
             return
         if died:
-            index = first + at
+            index, task = batch.first + at, batch.tasks[at]
             deaths = self._deaths[index] = self._deaths.get(index, 0) + 1
-            add_note(lost, f"task {index} was running there: {call_of(tasks[at])}, attempt {batch.attempt}")
+            add_note(lost, f"task {index} was running there: {call_of(task)}, attempt {batch.attempt}")
             if batch.attempt <= self._policy.retries and deaths < _MOST_DEATHS:
-                self._chances.retry(index, tasks[at], batch.attempt, now)
+                self._chances.retry(index, task, batch.attempt, now)
                 return
+        elif isinstance(lost, TaskTimeout):
+            if (outcome := self.fail(batch, at, lost, completion.worker, now)) is not None:
+                yield outcome
+            return
         yield self._give_up(batch, at, lost, completion.worker)
 
-    def _spare(self, batch: Batch, start: int, end: int) -> Iterator[Batch]:
+    def _spare(self, batch: Batch) -> Iterator[Batch]:
         """Let tasks that are not to blame go again, at the same attempt."""
-        tasks = batch.tasks[start : max(start, end)]
-        if not tasks:
+        if not batch.tasks:
             return
-        spared = batch._replace(first=batch.first + start, tasks=tasks)
         if batch.attempt == 1:
-            yield spared
+            yield batch
         else:
-            self._chances.repeat(spared)
+            self._chances.repeat(batch)

@@ -229,10 +229,17 @@ class Pool:
         """End all workers now, for good; what they held is lost."""
         self._is_open = False
         for worker in list(self._workers):
-            listener, tickets = worker.listener, worker.held
-            self._drop(worker)
-            if listener is not None:
-                listener(worker, Gone(tickets, WorkerLost(f"worker {worker.name} was shut down with its pool.")))
+            self._discard(worker, "was shut down with its pool")
+
+    def expel(self, worker: Worker) -> None:
+        """End a worker now, whatever it is at; its session hears of it."""
+        self._discard(worker, "was ended")
+
+    def _discard(self, worker: Worker, what: str) -> None:
+        listener, tickets = worker.listener, worker.held
+        self._drop(worker)
+        if listener is not None:
+            listener(worker, Gone(tickets, WorkerLost(f"worker {worker.name} {what}.")))
 
     def _drop(self, worker: Worker) -> None:
         self.forget(worker)

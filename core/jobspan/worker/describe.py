@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from jobspan.errors import TaskError
-from jobspan.model import Task
+from jobspan.model import Batch, Task
 
 FAR_TRACE = "traceback on the worker:\n"
 """Begins the note that brings the traceback of an exception from another process."""
@@ -88,13 +88,13 @@ def call_of(item: Any) -> str:
         return "a call that cannot be shown"
 
 
-def task_error(index: int, task: Any, attempt: int, error: BaseException, worker: str) -> TaskError:
+def task_error(batch: Batch, position: int, error: BaseException, worker: str) -> TaskError:
     """What stands for the result of a task that failed with `error`, which loses its frames, and what they hold."""
     far = f"jobspan: {FAR_TRACE}"
     notes = [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
     trace = next((note.removeprefix(far) for note in notes if note.startswith(far)), None) or trace_of(error)
     error.__traceback__ = None
-    return TaskError(index, error, call_of(task), attempt, worker, trace)
+    return TaskError(batch.first + position, error, call_of(batch.tasks[position]), batch.attempt, worker, trace)
 
 
 def trace_of(error: BaseException) -> str:

@@ -9,11 +9,28 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from time import perf_counter, time
-from typing import Any
+from typing import Any, Protocol
 
 from jobspan.model import Completion, Task, Ticket
 from jobspan.worker.context import OUTSIDE, PLACE, Place
 from jobspan.worker.describe import add_note, is_task, not_a_task, note_task
+
+
+class Slot(Protocol):
+    """Where a worker notes what it is on, for its caller to see: three numbers."""
+
+    def __getitem__(self, index: int, /) -> float:
+        """One of them."""
+
+    def __setitem__(self, index: int, value: float, /) -> None:
+        """Note one of them."""
+
+
+NUMBER, FINISHED, SINCE = range(3)
+"""In a `Slot`: which batch; how many of its tasks are finished; when the next one began, by `perf_counter`."""
+
+LEFT = -1.0
+"""As the number of a batch: nobody waits for its other tasks any more."""
 
 _NEVER = float("inf")
 _UNKNOWN_SIZE = 64
@@ -31,6 +48,8 @@ def run_tasks(
     watch: bool = False,
     measure: bool = False,
     started: Callable[[int, float], object] | None = None,
+    slot: Slot | None = None,
+    values: list[Any] | None = None,
 ) -> Completion:
     """Run tasks one after the other until the end, a failure, or the end of the time budget.
 
@@ -54,16 +73,25 @@ def run_tasks(
         Add up the sizes of the values.
     started : callable, optional
         Called with ``(index, time)`` before each task; needs `watch`.
+    slot : sequence of float, optional
+        Where to note which task is being run, and since when.
+    values : list, optional
+        Where to put the results as they come; one that is empty.
     """
-    values: list[Any] = []
+    values = [] if values is None else values
     spans: list[tuple[float, float]] = []
     error: BaseException | None = None
     token = PLACE.set(place if attempt == 1 else place._replace(attempt=attempt))
     begin = perf_counter()
     deadline = _NEVER if budget_s is None else begin + budget_s
+    if slot is not None:
+        slot[FINISHED] = 0
+        slot[SINCE] = begin
     try:
         if watch:
-            _run_watched(tasks, values, spans, deadline, first, started)
+            _run_watched(tasks, values, spans, deadline, first, started, slot)
+        elif slot is not None:
+            _run_noted(tasks, values, deadline, slot)
         else:
             append = values.append
             for function, args, kwargs in tasks:
@@ -86,6 +114,7 @@ def _run_watched(
     deadline: float,
     first: int,
     started: Callable[[int, float], object] | None,
+    slot: Slot | None,
 ) -> None:
     for task in tasks:
         begin = time()
@@ -97,8 +126,25 @@ def _run_watched(
         finally:
             spans.append((begin, time()))
         values.append(value)
-        if perf_counter() > deadline:
+        now = perf_counter()
+        if slot is not None:
+            _note(slot, len(values), now)
+        if now > deadline or (slot is not None and slot[NUMBER] == LEFT):
             return
+
+
+def _run_noted(tasks: Sequence[Task], values: list[Any], deadline: float, slot: Slot) -> None:
+    for function, args, kwargs in tasks:
+        values.append(function(*args, **kwargs))
+        now = perf_counter()
+        _note(slot, len(values), now)
+        if now > deadline or slot[NUMBER] == LEFT:
+            return
+
+
+def _note(slot: Slot, finished: int, now: float) -> None:
+    slot[SINCE] = now  # first: who reads in between takes the next task for younger than it is, never for older
+    slot[FINISHED] = finished
 
 
 def _blame(

@@ -23,7 +23,7 @@ from jobspan.worker.describe import add_note, argument_name, describe_task, is_t
 from jobspan.worker.frame import Frame, established, unpack
 from jobspan.worker.references import Key, Reference, fetch
 from jobspan.worker.reply import Reply, Results, encode_lost, encode_reply
-from jobspan.worker.run import run_tasks
+from jobspan.worker.run import Slot, run_tasks
 from jobspan.worker.shared import has_shared
 from jobspan.worker.shared import sweep as sweep_shared
 
@@ -293,6 +293,7 @@ def run_encoded(
     worker: str = "",
     started: Callable[[int, float], object] | None = None,
     buffer_callback: BufferSink | None = None,
+    slot: Slot | None = None,
 ) -> Reply:
     """Run an encoded batch on the worker and return the encoded outcome."""
     worker = worker or f"process {os.getpid()}"
@@ -321,6 +322,7 @@ def run_encoded(
                 budget_s=budget_s,
                 watch=watch,
                 started=started,
+                slot=slot,
             )
     except Exception as error:  # noqa: BLE001  an initializer, or a provider's functions: the tasks' errors are outcomes
         return encode_lost(error, worker)
