@@ -11,6 +11,9 @@ Rules, each a test of `jobspan.testing.BackendContract`:
    may be called twice, and ends every wait.
 5. Outcomes are per task: a failing task does not lose those that were finished before it.
 6. A session never sees `Parallel`, its settings or the user's iterator.
+7. Where `Traits.can_expel`, `ExpellingSession.find_running` tells which task each worker is on and since when, and
+   `ExpellingSession.expel` ends that task alone. Where the request asks to `isolate`, a worker that ended is replaced,
+   others go on, and `Completion.begun` tells which task it was on, where that is known.
 """
 
 from __future__ import annotations

@@ -73,7 +73,8 @@ def kind_of(request: OpenRequest, width: int) -> Kind:
         ran = None
     occupied = request.frame.place.width * width
     said = tuple((name, os.environ[name]) for name in host.THREAD_LIMITS if name in os.environ)
-    return Kind(width, occupied, request.staff.inner_max_num_threads, said, ran, has_lines(), request.isolate or request.timed)
+    threads, is_isolated = request.staff.inner_max_num_threads, request.isolate or request.timed
+    return Kind(width, occupied, threads, said, ran, has_lines(), is_isolated)
 
 
 class Pool:

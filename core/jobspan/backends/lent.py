@@ -86,7 +86,7 @@ class LentSession(CopyingSession):
             for number in self._missing & self._find_missing():
                 self._lose(number, WorkerLost("a worker died before it began with the batch"), begun=0)
             self._missing = set()
-        for place in ended:
+        for place in ended if line.broken is None else ():
             at = pool.read(place)
             lost = WorkerLost(f"a worker died: {pool.describe_end(place)}.")
             begun: int | None = 0

@@ -134,6 +134,10 @@ class FarEnd:
 
         return _attach, (DupFd(self._batches.fileno()), DupFd(self._replies.fileno()))
 
+    def copy(self) -> FarEnd:
+        """The same with sockets of its own."""
+        return FarEnd(self._batches.dup(), self._replies.dup())
+
     def take(self) -> Message | None:
         """Wait for a batch; None when there will be no more."""
         return _receive(self._batches)

@@ -99,7 +99,7 @@ def _start_executor(
     place: int | None = None,
 ) -> StandardPool:
     """Make an executor, and start its workers if somebody is to be told of their end."""
-    far_end = None if line is None else line.far_end
+    far_end = None if line is None else line.far_end.copy()  # a fork closes the sockets of pools that it finds
     executor = ProcessPoolExecutor(
         kind.width,
         mp_context=context,
@@ -107,9 +107,13 @@ def _start_executor(
         initargs=(os.getpid(), board, place_of(kind, place), far_end, kind.environment()),
     )
     pool = StandardPool(executor, kind, board, line if place is None else None)
-    if ended is not None:
-        with loky.without_interrupts():
-            pool.start(ended)
+    try:
+        if ended is not None:
+            with loky.without_interrupts():
+                pool.start(ended)
+    finally:
+        if far_end is not None:
+            far_end.close()
     return pool
 
 

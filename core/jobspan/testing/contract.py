@@ -6,16 +6,17 @@ Invariant: knows only the protocol, so that it holds for backends that are not o
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from jobspan import host
-from jobspan.backends.base import Backend, OpenRequest, Session
-from jobspan.errors import UnpicklableError
+from jobspan.backends.base import Backend, ExpellingSession, OpenRequest, Session
+from jobspan.errors import UnpicklableError, WorkerLost
 from jobspan.model import Batch, Completion, Fact, Started, Task
 
 _PATIENCE_S = 60.0  # for workers to start; a test that waits this long has failed
@@ -138,6 +139,44 @@ class BackendContract:
         assert completion.values == [1]
         assert isinstance(completion.error, ValueError)
         assert any("task 31" in note and "'x'" in note for note in completion.error.__notes__)
+
+    def test_rule_7_a_task_that_is_expelled_ends_alone(self, backend: Backend, poll: Poll) -> None:
+        if not backend.traits.can_expel:
+            pytest.skip("this backend cannot tell what its workers are on")
+        session = cast("ExpellingSession", backend.open(OpenRequest(n_jobs=2, timed=True)))
+        try:
+            session.submit(1, Batch(0, [call(abs, -1), call(time.sleep, 10), call(abs, -2)]))
+            deadline = time.monotonic() + _PATIENCE_S
+            while not [each for each in session.find_running() if each[:2] == (1, 1)]:
+                assert time.monotonic() < deadline, "the session does not tell what its workers are on"
+                poll(session, 0.02)
+            (running,) = session.find_running()
+            session.expel(running)
+            session.submit(2, Batch(3, [call(abs, -3)] * 3))
+            completions, _ = self._collect(session, poll, 2)
+            assert completions[1].lost is not None
+            assert not completions[1].ends_run
+            assert completions[1].values in ([], [1])
+            assert completions[2].values == [3, 3, 3]
+        finally:
+            session.close("kill")
+
+    def test_rule_7_a_worker_that_ends_is_replaced_and_tells_what_it_was_on(self, backend: Backend, poll: Poll) -> None:
+        if not (backend.traits.can_expel and backend.traits.memory == "copied"):
+            pytest.skip("its workers do not end, or are not replaced")
+        session = backend.open(OpenRequest(n_jobs=2, isolate=True))
+        try:
+            session.submit(1, Batch(0, [call(abs, -1), call(os._exit, 5), call(abs, -2)]))
+            session.submit(2, Batch(3, [call(time.sleep, 0.3)]))
+            completions, _ = self._collect(session, poll, 2)
+            assert isinstance(completions[1].lost, WorkerLost)
+            assert completions[1].begun in (2, None)
+            assert completions[2].values == [None]
+            for ticket in range(3, 7):
+                session.submit(ticket, Batch(ticket, [call(abs, -ticket)]))
+            assert all(fact.values for fact in self._collect(session, poll, 4)[0].values())
+        finally:
+            session.close("kill")
 
     def test_starts_and_spans_are_reported(self, backend: Backend, session: Session, poll: Poll) -> None:
         session.submit(1, Batch(5, [call(time.sleep, 0.01), call(time.sleep, 0.01)]))
