@@ -19,13 +19,15 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
 import psutil
 
-from jobspan import Parallel, WorkerLost, delayed, shared
+from jobspan import Parallel, TaskError, WorkerLost, delayed, shared
+from jobspan.testing import chaos
 
 BACKENDS = ("threads", "loky", "multiprocessing")
 CALLERS = 4
@@ -96,8 +98,66 @@ def _gather(_chance: random.Random, backend: str, width: int) -> None:
     assert asyncio.run(main()) == [[k] * 5 for k in range(3)]
 
 
+def _chaos(chance: random.Random, backend: str, width: int) -> None:
+    faults: list[chaos.Fault] = ["raise", "sleep"] if backend == "threads" else ["raise", "sleep", "die", "die"]
+    count = chance.randrange(1, 120)
+    script = chaos.draw_script(chance, count, faults, share=0.04)
+    injected = chaos.survive(
+        script,
+        count,
+        retries=chance.randrange(4),
+        n_jobs=width,
+        backend=backend,
+        timeout=2.0,
+        return_as=chance.choice(["list", "generator", "generator_unordered"]),
+        batch_size=chance.choice(["auto", 1, 7]),
+    )
+    _tally("faults injected and survived", injected)
+
+
+def _raid(chance: random.Random, backend: str, width: int) -> None:
+    """Workers are killed from outside, at any moment."""
+    if backend == "threads":
+        return
+    calls = (delayed(_nap_and_tell)(k) for k in range(40))
+    pids: set[int] = set()
+    found = []
+    for value in Parallel(
+        n_jobs=width, backend=backend, retries=20, backoff=0, errors="return", return_as="generator_unordered"
+    )(calls):
+        if isinstance(value, TaskError):  # three workers were killed under it
+            assert isinstance(value.error, WorkerLost), str(value)
+            found.append(value.index)
+            continue
+        k, pid = value
+        found.append(k)
+        pids.add(pid)
+        if chance.random() < 0.1:
+            with suppress(psutil.NoSuchProcess):
+                victim = psutil.Process(chance.choice(sorted(pids)))
+                if victim.ppid() == os.getpid():
+                    victim.kill()
+                    _tally("workers killed from outside", 1)
+    assert sorted(found) == list(range(40))
+
+
+def _nap_and_tell(k: int) -> tuple[int, int]:
+    time.sleep(0.005)
+    return k, os.getpid()
+
+
+_tallies: Counter[str] = Counter()
+
+
+def _tally(what: str, count: int) -> None:
+    with _counting:
+        _tallies[what] += count
+
+
+_counting = threading.Lock()
+
 ACTS: tuple[Callable[[random.Random, str, int], None], ...] = (
-    _list, _list, _left_generator, _failure, _nested, _large, _killed, _block, _gather,
+    _list, _list, _left_generator, _failure, _nested, _large, _killed, _block, _gather, _chaos, _raid,
 )  # fmt: skip
 
 
@@ -167,7 +227,7 @@ def main() -> None:
         print(f"{what:16} {was:8.0f} -> {after[what]:8.0f}{mark}")
     if grown:
         sys.exit(f"soak: after {calls} calls there are more {', '.join(grown)} than before")
-    print(f"soak: {calls} calls, nothing left behind")
+    print(f"soak: {calls} calls, nothing left behind; " + ", ".join(f"{n} {what}" for what, n in _tallies.items()))
 
 
 if __name__ == "__main__":

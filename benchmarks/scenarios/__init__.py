@@ -1,7 +1,7 @@
 """Every scenario, in the order of the report."""
 
 from rows import Scenario
-from scenarios import cold, consumer, errors, imports, parallel, sequential, sharing, uneven
+from scenarios import cold, consumer, errors, faults, imports, parallel, sequential, sharing, uneven
 
 ALL: tuple[Scenario, ...] = (
     imports.SCENARIO,
@@ -14,5 +14,6 @@ ALL: tuple[Scenario, ...] = (
     uneven.SCENARIO,
     consumer.SCENARIO,
     errors.SCENARIO,
+    faults.SCENARIO,
     sharing.SCENARIO,
 )

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.pool import Pool, ThreadPool
+from typing import Any
 
 from proctree import cpu_of_others_s
 from workloads.library import load
@@ -33,18 +34,21 @@ def _checked(results: list[int], n: int) -> None:
         raise AssertionError("the results are not those of the tasks, in order")
 
 
-def parallel(library: str, backend: str | None, n_jobs: int, n: int, *, hoisted: bool) -> Repeat:
+def parallel(
+    library: str, backend: str | None, n_jobs: int, n: int, *, hoisted: bool, settings: dict[str, Any] | None = None
+) -> Repeat:
     """Run `n` tasks in one call, written as `delayed(f)(i)` or with `d = delayed(f)` before the loop."""
+    kwargs = settings or {}
     module, name = load(library, backend)
     delayed = module.delayed
     d = delayed(identity)
 
     def run() -> object:
         if hoisted:
-            return module.Parallel(n_jobs=n_jobs, backend=name)(d(i) for i in range(n))
-        return module.Parallel(n_jobs=n_jobs, backend=name)(delayed(identity)(i) for i in range(n))
+            return module.Parallel(n_jobs=n_jobs, backend=name, **kwargs)(d(i) for i in range(n))
+        return module.Parallel(n_jobs=n_jobs, backend=name, **kwargs)(delayed(identity)(i) for i in range(n))
 
-    _checked(list(module.Parallel(n_jobs=n_jobs, backend=name)(d(i) for i in range(n))), n)
+    _checked(list(module.Parallel(n_jobs=n_jobs, backend=name, **kwargs)(d(i) for i in range(n))), n)
     return lambda _: _timed(run, n, tree=backend == "loky")
 
 
@@ -61,15 +65,18 @@ def messages(library: str, backend: str | None, n_jobs: int, n: int) -> Repeat:
     return lambda _: _timed(run, n, tree=True)
 
 
-def calls(library: str, backend: str | None, n_jobs: int, tasks: int, n: int) -> Repeat:
+def calls(
+    library: str, backend: str | None, n_jobs: int, tasks: int, n: int, settings: dict[str, Any] | None = None
+) -> Repeat:
     """Make `n` calls of a few tasks, each with a new `Parallel` object; figures are per call."""
     module, name = load(library, backend)
+    kwargs = settings or {}
     delayed = module.delayed
     d = delayed(identity)
 
     def run() -> None:
         for _ in range(n):
-            module.Parallel(n_jobs=n_jobs, backend=name)(d(i) for i in range(tasks))
+            module.Parallel(n_jobs=n_jobs, backend=name, **kwargs)(d(i) for i in range(tasks))
 
     return lambda _: _timed(run, n, tree=backend == "loky")
 

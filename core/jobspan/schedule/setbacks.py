@@ -16,7 +16,8 @@ from jobspan.schedule.policy import Policy
 from jobspan.worker.describe import add_note, call_of, task_error
 
 _HOPELESS = (InitializerError, WorkerBootError)  # the next worker would fare no better
-_MOST_DEATHS = 3  # of workers, before a task gets no more, however many attempts it has left
+MOST_DEATHS = 3
+"""A task under which so many workers died gets no more, however many attempts it has left."""
 
 
 class Substitute(NamedTuple):
@@ -98,7 +99,7 @@ class Setbacks:
             index, task = batch.first + at, batch.tasks[at]
             deaths = self._deaths[index] = self._deaths.get(index, 0) + 1
             add_note(lost, f"task {index} was running there: {call_of(task)}, attempt {batch.attempt}")
-            if batch.attempt <= self._policy.retries and deaths < _MOST_DEATHS:
+            if batch.attempt <= self._policy.retries and deaths < MOST_DEATHS:
                 self._chances.retry(index, task, batch.attempt, now)
                 return
         elif isinstance(lost, TaskTimeout):
