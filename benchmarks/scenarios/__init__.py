@@ -1,7 +1,7 @@
 """Every scenario, in the order of the report."""
 
 from rows import Scenario
-from scenarios import cold, consumer, errors, faults, imports, parallel, sequential, sharing, uneven
+from scenarios import checkpoint, cold, consumer, errors, faults, imports, parallel, sequential, sharing, uneven
 
 ALL: tuple[Scenario, ...] = (
     imports.SCENARIO,
@@ -15,5 +15,6 @@ ALL: tuple[Scenario, ...] = (
     consumer.SCENARIO,
     errors.SCENARIO,
     faults.SCENARIO,
+    checkpoint.SCENARIO,
     sharing.SCENARIO,
 )

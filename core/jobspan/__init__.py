@@ -12,6 +12,7 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "AutoBatchingMixin": "backends.legacy.batching",
     "CannotBlock": "errors",
+    "Checkpoint": "drive.checkpoint",
     "Event": "model",
     "FallbackWarning": "errors",
     "InitializerError": "errors",
@@ -46,6 +47,7 @@ if TYPE_CHECKING:  # what the table means, for type checkers
     from jobspan.backends.legacy.batching import AutoBatchingMixin
     from jobspan.captured import delayed
     from jobspan.config import parallel_backend, parallel_config
+    from jobspan.drive.checkpoint import Checkpoint
     from jobspan.errors import (
         CannotBlock,
         FallbackWarning,

@@ -87,6 +87,10 @@ class Parallel(Logger):
         Only a backend whose tasks see the caller's objects themselves.
     deadline : float or str, optional
         Seconds that the whole call may take, until it is ended with a `TimeoutError`.
+    checkpoint : path-like or Checkpoint, optional
+        A file where each result is written as soon as it is there. When the same call is made again, after whatever
+        ended it, the results that are in the file are taken from there and only the rest is run. A task is known again
+        by its function's code and its arguments.
     errors : {"raise", "return", "skip", "group"} or callable
         What becomes of a task that failed for good. ``"raise"``, the default: its exception ends the call at once;
         results that were finished and not handed out are in the exception's ``partial``, by index. ``"return"``: a
@@ -148,6 +152,7 @@ class Parallel(Logger):
         require: Any = config.REQUIRE,
         *,
         deadline: Any = None,
+        checkpoint: Any = None,
         errors: Any = "raise",
         retries: Any = 0,
         retry_on: Any = Exception,
@@ -160,7 +165,7 @@ class Parallel(Logger):
         key = (
             *(n_jobs, backend, return_as, verbose, timeout, pre_dispatch, batch_size),
             *(temp_folder, max_nbytes, mmap_mode, prefer, require, surroundings, registry.default_name()),
-            *(deadline, errors, retries, retry_on, backoff),
+            *(deadline, checkpoint, errors, retries, retry_on, backoff),
         )
         try:
             found = _remembered.get(key) if not backend_kwargs else None
@@ -181,6 +186,7 @@ class Parallel(Logger):
                 prefer=prefer,
                 require=require,
                 deadline=deadline,
+                checkpoint=checkpoint,
                 errors=errors,
                 retries=retries,
                 retry_on=retry_on,
@@ -350,7 +356,17 @@ class Parallel(Logger):
                 self._print(f"Using backend {_name_of(backend)} with {session.width} concurrent workers.")
             self._narrator = Narrator(self._settings.verbose, self.n_tasks, self._print, self._progressed)
             listeners.append(self._narrator)
-        return begin(policy, session, iterable, listeners, self._settings.errors)
+        return begin(
+            policy, session, iterable, listeners, errors=self._settings.errors, resumption=self._find_resumption()
+        )
+
+    def _find_resumption(self) -> Any:
+        """What the run takes up, and leaves for the next, if that was asked for."""
+        if self._settings.checkpoint is None:
+            return None
+        from jobspan.drive.checkpoint import Resumption  # imports pickle
+
+        return Resumption(self._settings.checkpoint)
 
     def _progressed(self, dispatched: int, done: int) -> None:
         self.n_dispatched_tasks, self.n_completed_tasks = dispatched, done

@@ -38,6 +38,7 @@ class Settings(NamedTuple):
     verbose: int = 0
     timeout_s: float | None = None
     deadline_s: float | None = None
+    checkpoint: Any = None
     errors: Any = "raise"
     retries: int = 0
     retry_on: tuple[type[BaseException], ...] = (Exception,)
@@ -56,6 +57,7 @@ class Settings(NamedTuple):
             and not self.verbose
             and self.timeout_s is None
             and self.deadline_s is None
+            and self.checkpoint is None
             and self.errors == "raise"
             and not self.retries
             and self.initializer is None
@@ -83,6 +85,7 @@ def check(
     prefer: Any = config.PREFER,
     require: Any = config.REQUIRE,
     deadline: Any = None,
+    checkpoint: Any = None,
     errors: Any = "raise",
     retries: Any = 0,
     retry_on: Any = Exception,
@@ -131,6 +134,7 @@ def check(
         verbose=_verbosity(_value(verbose, surroundings.verbose)),
         timeout_s=units.parse_seconds(timeout, "timeout"),
         deadline_s=units.parse_seconds(deadline, "deadline"),
+        checkpoint=_checkpoint(checkpoint),
         errors=errors,
         retries=units.parse_count(retries or None, "retries") or 0,
         retry_on=units.parse_exceptions(retry_on, "retry_on"),
@@ -202,6 +206,17 @@ def _folder(value: Any) -> str | None:
     if not isinstance(path, str):
         raise TypeError(f"temp_folder={value!r} is no path; give text, a pathlib.Path, or None.")
     return path
+
+
+def _checkpoint(value: Any) -> Any:
+    if value is None or isinstance(value, str | os.PathLike):
+        return value
+    from jobspan.drive.checkpoint import Checkpoint  # imports pickle
+
+    if not isinstance(value, Checkpoint):
+        raise TypeError(f"checkpoint={value!r} is no path; give text, a pathlib.Path, or a Checkpoint.")
+    value.check()
+    return value
 
 
 def _staff(params: dict[str, Any]) -> tuple[Staff, tuple[Any, tuple[Any, ...]] | None, dict[str, Any]]:

@@ -20,6 +20,7 @@ HEAVY = ["numpy", "multiprocessing", "asyncio", "loky", "cloudpickle", "concurre
 PUBLIC = [
     "AutoBatchingMixin",
     "CannotBlock",
+    "Checkpoint",
     "Event",
     "FallbackWarning",
     "InitializerError",

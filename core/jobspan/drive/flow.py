@@ -6,11 +6,12 @@ resumes it does so from one thread at a time. Closing it, at any point, closes t
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from itertools import islice
 from time import monotonic
-from typing import NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 from jobspan.backends.base import Closing, ExpellingSession, Session
 from jobspan.drive.failures import Errors, replacement
@@ -19,6 +20,9 @@ from jobspan.model import Batch, Completion, Fact, Task, Ticket
 from jobspan.schedule.core import Emit, Fail, Finish, Look, Pull, Scheduler, Send
 from jobspan.schedule.policy import Policy
 from jobspan.worker.describe import add_note
+
+if TYPE_CHECKING:
+    from jobspan.drive.checkpoint import Resumption
 
 _SLOW_PULL_S = 0.01
 _PATIENCE = 0.1
@@ -37,6 +41,9 @@ class Wait(NamedTuple):
 class Stall(NamedTuple):
     """Nothing happens before the consumer takes results: resume when it has."""
 
+
+Offer: TypeAlias = Callable[..., None]
+"""As `Scheduler.offer`."""
 
 Step: TypeAlias = Wait | Stall | Emit | Fail | Finish
 Flow: TypeAlias = Generator[Step, Sequence[Fact] | None, None]
@@ -59,12 +66,18 @@ def begin(
     session: Session,
     calls: Iterable[Task],
     listeners: Sequence[Listener] = (),
+    *,
     errors: Errors = "raise",
+    resumption: Resumption | None = None,
 ) -> Run:
     """Put together one run of `calls` on `session`, which it closes at its end."""
     scheduler = Scheduler(policy, session.width, monotonic(), replace=replacement(errors), luck=_luck)
     leaves_out = policy.groups or errors == "skip"
-    return Run(_flow(scheduler, session, calls, listeners), session, scheduler, leaves_out)
+    offer: Offer = scheduler.offer
+    if resumption is not None:
+        listeners = (*listeners, resumption)
+        offer = partial(resumption.offer, scheduler)
+    return Run(_flow(scheduler, session, calls, listeners, offer), session, scheduler, leaves_out)
 
 
 def _luck() -> float:
@@ -73,7 +86,13 @@ def _luck() -> float:
     return random()  # noqa: S311  nobody gains by guessing it
 
 
-def _flow(scheduler: Scheduler, session: Session, calls: Iterable[Task], listeners: Sequence[Listener]) -> Flow:
+def _flow(
+    scheduler: Scheduler,
+    session: Session,
+    calls: Iterable[Task],
+    listeners: Sequence[Listener],
+    offer: Offer,
+) -> Flow:
     closing: Closing = "kill"
     patience_s = 0.0
     looked = False
@@ -93,7 +112,7 @@ def _flow(scheduler: Scheduler, session: Session, calls: Iterable[Task], listene
                     _settle(scheduler, (yield Wait(patience_s, hungry=False)), listeners)
                     patience_s = 0.0
                 case Pull(limit):
-                    patience_s = _pull(scheduler, source, limit, ran_code)
+                    patience_s = _pull(scheduler, source, limit, partial(offer, ran_code=ran_code))
                 case Fail() if not looked:  # what has arrived meanwhile is handed out first
                     looked = True
                     _settle(scheduler, (yield Wait(0.0, hungry=False)), listeners)
@@ -132,7 +151,7 @@ def _iterate(calls: Iterable[Task]) -> Iterator[Task]:
         raise
 
 
-def _pull(scheduler: Scheduler, source: Iterator[Task], limit: int, ran_code: bool) -> float:
+def _pull(scheduler: Scheduler, source: Iterator[Task], limit: int, offer: Callable[[list[Task]], None]) -> float:
     """Take up to `limit` tasks, fewer where the input is slow.
 
     Returns the seconds that waiting for workers may take before the next pull: a tenth of what a slow input took, so
@@ -157,7 +176,7 @@ def _pull(scheduler: Scheduler, source: Iterator[Task], limit: int, ran_code: bo
         scheduler.close_source(error)
     finally:
         if tasks:
-            scheduler.offer(tasks, ran_code=ran_code)
+            offer(tasks)
     return 0.0
 
 

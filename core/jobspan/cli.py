@@ -1,0 +1,63 @@
+"""The command ``jobspan``, also as ``python -m jobspan``: shows what is in a checkpoint.
+
+Invariant: runs nothing that is in the file, unless results are asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+from jobspan.errors import JobspanError
+from jobspan.persist.journal import Record, read_journal
+from jobspan.persist.pickling import loads
+from jobspan.worker.describe import short
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says; 1 if that was not possible."""
+    parser = argparse.ArgumentParser(prog="jobspan", description="Looks into what jobspan leaves behind.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    checkpoint = commands.add_parser("ckpt", help="checkpoints: files that Parallel(checkpoint=...) writes")
+    actions = checkpoint.add_subparsers(required=True, metavar="action")
+    show = actions.add_parser("show", help="say what is in one, also while a run goes on")
+    show.add_argument("path")
+    show.add_argument("--results", action="store_true", help="also show each result; unpickles them, so trust the file")
+    options = parser.parse_args(arguments)
+    try:
+        found = read_journal(options.path)
+    except (JobspanError, OSError) as error:
+        sys.stderr.write(f"jobspan: {error}\n")
+        return 1
+    sys.stdout.write(describe([record for record, _ in found]))
+    for record, data in found if options.results else ():
+        sys.stdout.write(f"{record.index:8}  {short(loads(data))}\n")
+    return 0
+
+
+def describe(records: Sequence[Record]) -> str:
+    """What is in a journal, in a few lines.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        As `jobspan.persist.journal.read_journal` gives them.
+    """
+    if not records:
+        return "no results yet\n"
+    indices = {record.index for record in records}
+    nbytes = sum(record.end - record.start for record in records)
+    missing = max(indices) + 1 - len(indices)
+    gaps = f", {missing} below the last not there" if missing else ""
+    times = [record.at for record in records]
+    return (
+        f"{len(records)} results, {nbytes} bytes\n"
+        f"tasks {min(indices)} to {max(indices)}{gaps}\n"
+        f"written {_show_time(min(times))} to {_show_time(max(times))}\n"
+    )
+
+
+def _show_time(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))

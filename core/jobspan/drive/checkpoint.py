@@ -1,0 +1,166 @@
+"""A run that can be taken up again: results go into a journal as they come, and what is there is not run again.
+
+Invariant: a result is in the journal once it is 5 ms old and another came; a task that is found there is never sent.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from itertools import groupby
+from time import monotonic
+from typing import Any, NamedTuple
+
+from jobspan.errors import JobspanError, say_once
+from jobspan.model import Batch, Completion, Fact, Task
+from jobspan.persist.digest import SIZE, digest
+from jobspan.persist.journal import Journal, Key, read_journal
+from jobspan.persist.pickling import dumps, loads
+from jobspan.schedule.core import Scheduler
+from jobspan.worker.describe import call_of
+
+_BY = ("content", "index")
+_OFTEN_S = 0.005
+_MANY_FUNCTIONS = 256
+_BY_INDEX = bytes(SIZE)
+
+
+class Checkpoint(NamedTuple):
+    """Where the results of a run are kept, for ``Parallel(checkpoint=...)``.
+
+    Attributes
+    ----------
+    path : str or path-like
+        The journal, a file that only grows.
+    by : {"content", "index"}
+        How a task is known again: by its function and arguments, and its place among tasks of the same; or by its
+        position in the input alone, whatever it is.
+
+    Examples
+    --------
+    >>> import tempfile, os
+    >>> from jobspan import Checkpoint, Parallel, delayed
+    >>> path = os.path.join(tempfile.mkdtemp(), "run.ckpt")
+    >>> Parallel(checkpoint=Checkpoint(path, by="index"))(delayed(abs)(-i) for i in range(3))
+    [0, 1, 2]
+    >>> Checkpoint(path).results()
+    {0: 0, 1: 1, 2: 2}
+    """
+
+    path: str | os.PathLike[str]
+    by: str = "content"
+
+    def check(self) -> None:
+        """Raise a ValueError for what means nothing."""
+        if self.by not in _BY:
+            raise ValueError(f"by={self.by!r} is none of {', '.join(map(repr, _BY))}.")
+
+    def results(self) -> dict[int, Any]:
+        """What is there by now, by the position that each task had when it was done; also while a run goes on.
+
+        It is unpickled, which runs code that a file of somebody else's may bring: read your own only.
+        """
+        return {record.index: loads(data) for record, data in read_journal(self.path)}
+
+
+class Resumption:
+    """One run's use of a journal, and a listener of it.
+
+    Parameters
+    ----------
+    wanted : path-like or Checkpoint
+        Where its results are kept.
+    """
+
+    def __init__(self, wanted: Any) -> None:
+        self._wanted = wanted if isinstance(wanted, Checkpoint) else Checkpoint(wanted)
+        self._journal: Journal | None = None  # opened with the first tasks: what never begins leaves nothing open
+        self._functions: dict[int, tuple[Any, bytes]] = {}
+        self._seen: Counter[bytes] = Counter()
+        self._unwritten: list[tuple[Key, int, bytes]] = []
+        self._written_at = 0.0
+        self._keys: dict[int, Key] = {}  # of tasks that were pulled and are not done, by index
+
+    def offer(self, scheduler: Scheduler, tasks: list[Task], *, ran_code: bool) -> None:
+        """Give the scheduler these tasks, or their results where these are known.
+
+        Raises
+        ------
+        JobspanError
+            If the journal cannot be continued, or for a task that could not be known again.
+        """
+        if self._journal is None:
+            self._journal = Journal(self._wanted.path)
+            if len(self._journal):
+                scheduler.pull_ahead()
+        journal = self._journal
+        pairs = [(self._take(journal, index, task), task) for index, task in enumerate(tasks, scheduler.pulled)]
+        for known, group in groupby(pairs, key=lambda pair: pair[0] in journal):
+            if known:
+                scheduler.know([loads(journal.read(key)) for key, _ in group])
+            else:
+                scheduler.offer([task for _, task in group], ran_code=ran_code)
+
+    def _take(self, journal: Journal, index: int, task: Task) -> Key:
+        if self._wanted.by == "index":
+            key = _BY_INDEX, index
+        else:
+            try:
+                function, args, kwargs = task
+                content = digest((self._digest_function(function), args, kwargs))
+            except Exception as error:
+                raise JobspanError(
+                    f"task {index}, {call_of(task)}, could not be known again when the run is taken up: it cannot be "
+                    f"pickled ({type(error).__name__}: {error}). Write checkpoint=Checkpoint(path, by='index') to go "
+                    f"by its position."
+                ) from error
+            key = content, self._seen[content]
+            self._seen[content] += 1
+        if key not in journal:
+            self._keys[index] = key
+        return key
+
+    def _digest_function(self, function: Any) -> bytes:
+        """What a function captures counts as it was when it was first seen."""
+        known = self._functions.get(id(function))
+        if known is None:
+            if len(self._functions) >= _MANY_FUNCTIONS:
+                self._functions.clear()
+            known = self._functions[id(function)] = function, digest(function)
+        return known[1]
+
+    def sent(self, _batch: Batch, /) -> None:
+        """Nothing is to be written for it."""
+
+    def hear(self, fact: Fact, batch: Batch | None, /) -> None:
+        """Write the results that have come."""
+        if batch is None or not isinstance(fact, Completion) or not fact.values:
+            return
+        for index, value in enumerate(fact.values, batch.first):
+            try:
+                self._unwritten.append((self._keys.pop(index), index, dumps(value)))
+            except Exception as error:  # noqa: BLE001  the value's own code
+                say_once(
+                    f"the result of task {index} cannot be pickled ({type(error).__name__}: {error}), so it is not in "
+                    f"the checkpoint, and the task will be run again."
+                )
+        if monotonic() - self._written_at > _OFTEN_S:  # a task that takes no time shall not pay for a write of its own
+            self._write()
+
+    def _write(self) -> None:
+        if self._journal is None or not self._unwritten:
+            return
+        entries, self._unwritten, self._written_at = self._unwritten, [], monotonic()
+        try:
+            self._journal.append(entries)
+        except OSError as error:
+            say_once(
+                f"the checkpoint {self._journal.path} cannot be written ({error}); the run goes on, and what is done "
+                f"meanwhile will be run again."
+            )
+
+    def end(self, _complete: bool, /) -> None:
+        """The run is over."""
+        self._write()
+        if self._journal is not None:
+            self._journal.close()

@@ -1,0 +1,192 @@
+"""A file of results that only grows: what was written survives whatever happens to the process that writes.
+
+Each record has a mark, a checksum and its length, so a reader knows what is whole. One that was torn by a kill is cut
+off when the file is opened to go on; damage in the middle costs what is damaged, and no more.
+
+Invariant: a record that was written whole is found again; what is not whole is never taken for a record.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+from zlib import crc32
+
+from jobspan.errors import JobspanError
+
+HEADER = b"jobspan checkpoint 1\n"
+
+_MARK = b"\xf1JOB"
+_FRAME = struct.Struct("<4sII")  # mark, checksum of the rest, length of the rest
+_REST = struct.Struct("<16sIQd")  # digest, ordinal, index, seconds since the epoch
+_SYNC_S = 1.0
+
+Key = tuple[bytes, int]
+"""The digest of a task, and how many of the same digest came before it in the run."""
+
+
+class Record(NamedTuple):
+    """One result, without the result: where it lies."""
+
+    key: Key
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    at: float
+    start: int
+    end: int
+
+
+class Journal:
+    """A file to be continued.
+
+    Parameters
+    ----------
+    path : path-like
+        It is made if it does not exist.
+
+    Raises
+    ------
+    JobspanError
+        If it is another kind of file, or somebody else is writing to it.
+    """
+
+    def __init__(self, path: os.PathLike[str] | str) -> None:
+        self.path = Path(path)
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            _lock(self._file, self.path)
+            data = self._read_all()
+            check_header(data, self.path)
+            self._places: dict[Key, tuple[int, int]] = {}
+            whole = len(HEADER) if len(data) >= len(HEADER) else 0
+            for record in scan(data):
+                self._places[record.key] = record.start, record.end
+                whole = record.end
+            if len(data) > whole:
+                os.ftruncate(self._file, whole)
+            if not whole:
+                self._write(HEADER)
+        except BaseException:
+            os.close(self._file)
+            raise
+        self._synced = time.monotonic()
+
+    def _read_all(self) -> bytes:
+        with open(self._file, "rb", closefd=False) as file:
+            return file.read()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._places
+
+    def read(self, key: Key) -> bytes:
+        """The pickled result of a task that is there."""
+        start, end = self._places[key]
+        os.lseek(self._file, start, os.SEEK_SET)
+        parts = []
+        while start < end:
+            part = os.read(self._file, end - start)
+            if not part:
+                raise JobspanError(f"{self.path} has become shorter while it was in use; leave it alone until the end.")
+            parts.append(part)
+            start += len(part)
+        return b"".join(parts)
+
+    def append(self, entries: list[tuple[Key, int, bytes]]) -> None:
+        """Write results: for each its key, its index, and its pickle.
+
+        Raises
+        ------
+        OSError
+            If there is no room, for one; what was written before is safe.
+        """
+        now = time.time()
+        self._write(b"".join(_frame(key, index, now, data) for key, index, data in entries))
+        if time.monotonic() - self._synced > _SYNC_S:
+            self.sync()
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._file, view) :]
+
+    def sync(self) -> None:
+        """Let what was written survive the end of the machine, too."""
+        with suppress(OSError):  # some file systems cannot
+            os.fsync(self._file)
+        self._synced = time.monotonic()
+
+    def close(self) -> None:
+        """Write no more."""
+        self.sync()
+        os.close(self._file)
+
+
+def _lock(file: int, path: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows, Pyodide
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise JobspanError(
+            f"{path} is in use by another run, maybe of another process; wait for its end, or give this one a file of "
+            f"its own."
+        ) from None
+    except OSError:  # a file system without locks
+        return
+
+
+def _frame(key: Key, index: int, now: float, data: bytes) -> bytes:
+    rest = _REST.pack(*key, index, now) + data
+    return _FRAME.pack(_MARK, crc32(rest), len(rest)) + rest
+
+
+def check_header(data: bytes, path: object) -> None:
+    """Refuse a file that is no journal; an empty one, or the beginning of one, will be.
+
+    Raises
+    ------
+    JobspanError
+        If it is none.
+    """
+    if not HEADER.startswith(data[: len(HEADER)]):
+        raise JobspanError(
+            f"{path} is no checkpoint of jobspan's: it begins with {data[:20]!r}. It is left as it is; give another "
+            f"name."
+        )
+
+
+def scan(data: bytes) -> Iterator[Record]:
+    """The records of a journal that are whole, in the order in which they were written."""
+    position = data.find(_MARK)
+    while 0 <= position <= len(data) - _FRAME.size - _REST.size:
+        _, checksum, length = _FRAME.unpack_from(data, position)
+        start = position + _FRAME.size
+        end = start + length
+        if _REST.size <= length and end <= len(data) and crc32(memoryview(data)[start:end]) == checksum:
+            digest, ordinal, index, at = _REST.unpack_from(data, start)
+            yield Record((digest, ordinal), index, at, start + _REST.size, end)
+            position = end if data.startswith(_MARK, end) else data.find(_MARK, end)
+        else:
+            position = data.find(_MARK, position + 1)
+
+
+def read_journal(path: os.PathLike[str] | str) -> list[tuple[Record, bytes]]:
+    """What is whole in a journal, maybe while it is being written: for each result its record and its pickle.
+
+    Raises
+    ------
+    JobspanError
+        If it is another kind of file.
+    """
+    data = Path(path).read_bytes()
+    check_header(data, path)
+    return [(record, data[record.start : record.end]) for record in scan(data)]
