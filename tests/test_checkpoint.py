@@ -149,7 +149,7 @@ def test_another_file_is_refused_and_left_alone(path: Path) -> None:
 
 def test_a_task_that_cannot_be_known_again_is_refused(path: Path) -> None:
     with pytest.raises(JobspanError, match=r"task 1, id\(.*by='index'"):
-        Parallel(checkpoint=path, n_jobs=2, backend="threads")([delayed(stamp)(0), delayed(id)(threading.Lock())])
+        Parallel(checkpoint=path)([delayed(stamp)(0), delayed(id)(threading.Lock())])
 
 
 def test_a_result_that_cannot_be_kept_is_said(path: Path) -> None:

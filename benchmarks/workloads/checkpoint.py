@@ -1,4 +1,4 @@
-"""Runs that keep their results: with a journal, and with joblib's `Memory` around the function, as one would without."""
+"""Runs that keep their results: with a journal, and with joblib's `Memory` around the function, as one would else."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ def _timed(run: Callable[[], list[int]], n: int) -> float:
 
 
 def journal(backend: str, n_jobs: int, n: int) -> Repeat:
-    """Return what a journal adds per task, `more_us`, and how long it takes to find all again, `again_s`, `again_us`."""
+    """Return what a journal adds per task, `more_us`, and what it takes to find all again, `again_s`, `again_us`."""
     from jobspan import Parallel, delayed
 
     d = delayed(identity)
