@@ -23,6 +23,7 @@ from jobspan import (
     UnpicklableError,
     WorkerLost,
     attempt,
+    cancelled,
     delayed,
     host,
 )
@@ -463,3 +464,82 @@ def test_a_call_ends_at_its_deadline(backend: Any, run: Run) -> None:
 
 def test_a_deadline_that_is_not_reached_changes_nothing(backend: Any) -> None:
     assert Parallel(n_jobs=2, backend=backend, deadline="1h")(tasks(4)) == [0, 1, 2, 3]
+
+
+# --- calls that are cancelled -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers here")
+@pytest.mark.thread_unsafe(reason="signals are the main thread's")
+def test_ctrl_c_brings_along_what_was_finished(backend: Any) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    def slow_from_four_on(index: int) -> int:
+        time.sleep(5 if index >= 4 else 0)
+        return index
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    Parallel(n_jobs=2, backend=backend)(delayed(abs)(0) for _ in range(2))  # workers are up
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        with pytest.raises(KeyboardInterrupt) as caught:
+            Parallel(n_jobs=2, backend=backend, batch_size=1)(delayed(slow_from_four_on)(i) for i in range(8))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert caught.value.partial == {0: 0, 1: 1, 2: 2, 3: 3}  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(not host.has_threads(), reason="there are no threads here")
+@pytest.mark.parametrize("how", ["close", "error", "timeout"])
+def test_a_task_in_a_thread_can_ask_whether_anybody_waits_for_it(how: str) -> None:
+    stopped = threading.Event()
+
+    def search(index: int) -> int:
+        if index == 0:
+            return index
+        if index == 1 and how == "error":
+            raise ValueError
+        if index == 2:
+            while not cancelled():
+                time.sleep(0.005)
+            stopped.set()
+        return index
+
+    assert not cancelled()
+    timeout = 0.2 if how == "timeout" else None
+    results = Parallel(n_jobs=3, backend="threads", return_as="generator", batch_size=1, timeout=timeout)(
+        delayed(search)(index) for index in range(3)
+    )
+    assert next(results) == 0
+    if how == "close":
+        results.close()
+    else:
+        with pytest.raises((ValueError, TimeoutError)):
+            list(results)
+    assert stopped.wait(10)
+
+
+@needs_processes
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_task_in_a_process_is_ended_and_can_tell_why(name: str, tmp_path: Path) -> None:
+    def tidy_up(index: int) -> None:
+        if index == 0:
+            while not (tmp_path / "begun").exists():
+                time.sleep(0.005)
+            raise ValueError
+        assert not cancelled()
+        (tmp_path / "begun").touch()
+        try:
+            time.sleep(60)
+        finally:
+            (tmp_path / "told").write_text(str(cancelled()))
+
+    with pytest.raises(ValueError, match=r"^"):
+        Parallel(n_jobs=2, backend=name, batch_size=1)(delayed(tidy_up)(index) for index in range(2))
+    assert (tmp_path / "told").read_text() == "True"
+
+
+def test_a_task_that_runs_is_not_cancelled(backend: Any) -> None:
+    assert Parallel(n_jobs=2, backend=backend)(delayed(cancelled)() for _ in range(4)) == [False] * 4

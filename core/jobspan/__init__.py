@@ -28,13 +28,16 @@ _HOMES = {
     "WorkerBootError": "errors",
     "WorkerLost": "errors",
     "attempt": "worker.context",
+    "cancelled": "worker.context",
     "cpu_count": "available",
     "delayed": "captured",
     "effective_n_jobs": "available",
+    "numpy_rng": "worker.streams",
     "parallel_backend": "config",
     "parallel_config": "config",
     "register_context": "worker.carry",
     "register_parallel_backend": "available",
+    "rng": "worker.streams",
     "shared": "worker.shared",
     "wrap_non_picklable_objects": "persist.wrapping",
 }
@@ -65,8 +68,9 @@ if TYPE_CHECKING:  # what the table means, for type checkers
     from jobspan.parallel import Parallel
     from jobspan.persist.wrapping import wrap_non_picklable_objects
     from jobspan.worker.carry import register_context
-    from jobspan.worker.context import attempt
+    from jobspan.worker.context import attempt, cancelled
     from jobspan.worker.shared import shared
+    from jobspan.worker.streams import numpy_rng, rng
 
 
 def __getattr__(name: str) -> object:

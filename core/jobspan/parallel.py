@@ -91,6 +91,9 @@ class Parallel(Logger):
         A file where each result is written as soon as it is there. When the same call is made again, after whatever
         ended it, the results that are in the file are taken from there and only the rest is run. A task is known again
         by its function's code and its arguments.
+    seed : int, optional
+        Gives each task random numbers of its own, by `rng` and `numpy_rng` inside the task: the same on every backend,
+        whatever the batches and attempts.
     errors : {"raise", "return", "skip", "group"} or callable
         What becomes of a task that failed for good. ``"raise"``, the default: its exception ends the call at once;
         results that were finished and not handed out are in the exception's ``partial``, by index. ``"return"``: a
@@ -153,6 +156,7 @@ class Parallel(Logger):
         *,
         deadline: Any = None,
         checkpoint: Any = None,
+        seed: Any = None,
         errors: Any = "raise",
         retries: Any = 0,
         retry_on: Any = Exception,
@@ -165,7 +169,7 @@ class Parallel(Logger):
         key = (
             *(n_jobs, backend, return_as, verbose, timeout, pre_dispatch, batch_size),
             *(temp_folder, max_nbytes, mmap_mode, prefer, require, surroundings, registry.default_name()),
-            *(deadline, checkpoint, errors, retries, retry_on, backoff),
+            *(deadline, checkpoint, seed, errors, retries, retry_on, backoff),
         )
         try:
             found = _remembered.get(key) if not backend_kwargs else None
@@ -187,6 +191,7 @@ class Parallel(Logger):
                 require=require,
                 deadline=deadline,
                 checkpoint=checkpoint,
+                seed=seed,
                 errors=errors,
                 retries=retries,
                 retry_on=retry_on,
@@ -366,7 +371,7 @@ class Parallel(Logger):
             return None
         from jobspan.drive.checkpoint import Resumption  # imports pickle
 
-        return Resumption(self._settings.checkpoint)
+        return Resumption(self._settings.checkpoint, self._settings.seed)
 
     def _progressed(self, dispatched: int, done: int) -> None:
         self.n_dispatched_tasks, self.n_completed_tasks = dispatched, done

@@ -39,6 +39,7 @@ class Settings(NamedTuple):
     timeout_s: float | None = None
     deadline_s: float | None = None
     checkpoint: Any = None
+    seed: int | None = None
     errors: Any = "raise"
     retries: int = 0
     retry_on: tuple[type[BaseException], ...] = (Exception,)
@@ -58,6 +59,7 @@ class Settings(NamedTuple):
             and self.timeout_s is None
             and self.deadline_s is None
             and self.checkpoint is None
+            and self.seed is None
             and self.errors == "raise"
             and not self.retries
             and self.initializer is None
@@ -86,6 +88,7 @@ def check(
     require: Any = config.REQUIRE,
     deadline: Any = None,
     checkpoint: Any = None,
+    seed: Any = None,
     errors: Any = "raise",
     retries: Any = 0,
     retry_on: Any = Exception,
@@ -135,6 +138,7 @@ def check(
         timeout_s=units.parse_seconds(timeout, "timeout"),
         deadline_s=units.parse_seconds(deadline, "deadline"),
         checkpoint=_checkpoint(checkpoint),
+        seed=units.parse_seed(seed),
         errors=errors,
         retries=units.parse_count(retries or None, "retries") or 0,
         retry_on=units.parse_exceptions(retry_on, "retry_on"),

@@ -90,6 +90,7 @@ def settle(settings: Settings, *, streams: bool, blocks: bool, watch: bool) -> P
         staff,
         isolate=policy.outlives_workers,
         timed=policy.timeout_s is not None,
+        seed=settings.seed,
     )
     return Plan(backend, request, policy)
 

@@ -199,6 +199,19 @@ def parse_exceptions(value: Any, setting: str) -> tuple[type[BaseException], ...
     raise TypeError(f"{setting}={value!r} is no exception type or tuple of them; write {setting}=(OSError,).")
 
 
+def parse_seed(value: Any) -> int | None:
+    """A whole number that is not negative, or None."""
+    if value is None:
+        return None
+    try:
+        seed = index(value)
+    except TypeError:
+        seed = -1
+    if seed < 0:
+        raise ValueError(f"seed={value!r} is not a whole number from 0 on, or None.")
+    return seed
+
+
 def parse_count(value: Any, setting: str) -> int | None:
     """A positive whole number, or None."""
     if value is None or (isinstance(value, int) and value > 0):

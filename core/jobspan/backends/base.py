@@ -86,6 +86,8 @@ class OpenRequest(NamedTuple):
         What is wanted of the workers; only what `Traits.staffs` names is ever set.
     isolate : bool
         The run goes on when a worker ends: others should not be drawn into it, where that costs something.
+    seed : int or None
+        What the tasks' own random numbers are made of.
     timed : bool
         `Session.find_running` will be asked.
     """
@@ -99,6 +101,7 @@ class OpenRequest(NamedTuple):
     staff: Staff = Staff()
     isolate: bool = False
     timed: bool = False
+    seed: int | None = None
 
     def options(self, ticket: Ticket, batch: Batch, place: Place) -> dict[str, Any]:
         """What `jobspan.worker.run.run_tasks` is told of one batch, besides its tasks and the worker's name."""
@@ -107,6 +110,7 @@ class OpenRequest(NamedTuple):
             "first": batch.first,
             "place": place,
             "attempt": batch.attempt,
+            "seed": self.seed,
             "budget_s": self.budget_s,
             "watch": self.watch,
             "measure": self.measure,

@@ -43,6 +43,7 @@ class CopyingSession:
             self._frame,
             budget_s=request.budget_s,
             watch=request.watch,
+            seed=request.seed,
             transfer=request.transfer,
             way="file" if is_local else "batch",
         )

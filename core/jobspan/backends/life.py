@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, cast
 
 from jobspan.backends.line import FarEnd, Message
 from jobspan.errors import JobspanError
+from jobspan.worker.context import PROBE
 from jobspan.worker.describe import add_note
 from jobspan.worker.relay import is_fork, leave_streams
 from jobspan.worker.reply import Reply, encode_lost
@@ -139,7 +140,8 @@ def _attach(places: int, file: Any) -> Board:
 _board: Board | None = None
 _slot: Slot | None = None
 _far_end: FarEnd | None = None
-_running = 0  # the number of the batch that is being run, 0: none
+_running = 0  # the number of the batch that is being run and may be ended, 0: none
+_begun = 0  # the number of the batch that was begun last
 
 
 def begin_work(
@@ -160,11 +162,12 @@ def begin_work(
     environment : mapping
         Variables to set, for workers that were not started with them.
     """
-    global _board, _slot, _far_end, _running
+    global _board, _slot, _far_end, _running, _begun
     os.environ.update(environment)
     os.environ.pop(LOKY_LEAK_LIMIT, None)  # was meant for this worker only
     slot = None if board is None or place is None else board.slot(place)
-    _board, _slot, _far_end, _running = board, slot, far_end, 0
+    _board, _slot, _far_end, _running, _begun = board, slot, far_end, 0, 0
+    PROBE.set(_is_unwanted)
     leave_streams()
     signal.signal(signal.SIGINT, _look_at_board)
     if hasattr(signal, "pthread_sigmask"):  # it may have been started with the signal blocked
@@ -189,6 +192,10 @@ def _follow(parent: int) -> None:
     os._exit(1)
 
 
+def _is_unwanted() -> bool:
+    return _board is not None and 0 < _begun <= _board.unwanted
+
+
 def _look_at_board(_signal: int, frame: FrameType | None) -> None:
     global _running  # noqa: PLW0603  see above
     if _board is None or not 0 < _running <= _board.unwanted:
@@ -203,9 +210,9 @@ def _look_at_board(_signal: int, frame: FrameType | None) -> None:
 
 def run_wanted(number: int, payload: bytes) -> Reply | None:
     """Run the encoded batch of this number; None, which nobody will look at, if it is not wanted any more."""
-    global _running  # noqa: PLW0603  see above
+    global _running, _begun  # noqa: PLW0603  see above
     try:
-        _running = number  # before the board is looked at: from here on the signal does it
+        _begun = _running = number  # before the board is looked at: from here on the signal does it
         try:
             if _board is not None and number <= _board.unwanted:
                 return None

@@ -23,6 +23,7 @@ from jobspan.backends.inbox import Inbox
 from jobspan.errors import JobspanError, say_once
 from jobspan.model import Batch, Completion, Fact, Running, Started, Ticket
 from jobspan.worker.beside import Beside
+from jobspan.worker.context import PROBE
 from jobspan.worker.run import FINISHED, LEFT, NUMBER, SINCE, Slot, run_tasks
 
 _NEVER = float("inf")
@@ -60,6 +61,7 @@ class ThreadsSession:
         self._posts: list[_Post] = []
         self._cancelled: set[Ticket] = set()
         self._closed = False
+        self._is_outer_cancelled = PROBE.get()
 
     def submit(self, ticket: Ticket, batch: Batch, /) -> None:
         """Queue the batch, and bring in another thread while there are more batches than threads."""
@@ -138,6 +140,7 @@ class ThreadsSession:
 
     def _serve_one(self, post: _Post, ticket: Ticket, batch: Batch) -> None:
         worker = post.worker
+        PROBE.set(lambda: self._closed or post.is_left or self._is_outer_cancelled())
         if ticket in self._cancelled:
             self._inbox.put(Completion(ticket, [], lost=RuntimeError("the batch was cancelled")))
             return

@@ -126,7 +126,9 @@ class WebSession:
         self._on: dict[Worker, TaskStarted] = {}  # what each is on, where it tells
         self._tells = request.watch or request.timed
         self._watched = request.watch
-        self._encoder = BatchEncoder(frame, budget_s=request.budget_s, watch=self._tells, way="message")
+        self._encoder = BatchEncoder(
+            frame, budget_s=request.budget_s, watch=self._tells, seed=request.seed, way="message"
+        )
         self._workers = pool.lend(self.width, self._hear)
 
     def submit(self, ticket: Ticket, batch: Batch, /) -> None:

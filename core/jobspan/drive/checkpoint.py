@@ -70,9 +70,12 @@ class Resumption:
     ----------
     wanted : path-like or Checkpoint
         Where its results are kept.
+    seed : int, optional
+        Of the run, whose tasks are then other tasks than those of another seed, and at another position.
     """
 
-    def __init__(self, wanted: Any) -> None:
+    def __init__(self, wanted: Any, seed: int | None = None) -> None:
+        self._seed = seed
         self._wanted = wanted if isinstance(wanted, Checkpoint) else Checkpoint(wanted)
         self._journal: Journal | None = None  # opened with the first tasks: what never begins leaves nothing open
         self._functions: dict[int, tuple[Any, bytes]] = {}
@@ -107,7 +110,8 @@ class Resumption:
         else:
             try:
                 function, args, kwargs = task
-                content = digest((self._digest_function(function), args, kwargs))
+                stream = () if self._seed is None else (self._seed, index)
+                content = digest((self._digest_function(function), args, kwargs, *stream))
             except Exception as error:
                 raise JobspanError(
                     f"task {index}, {call_of(task)}, could not be known again when the run is taken up: it cannot be "

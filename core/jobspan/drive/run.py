@@ -35,6 +35,9 @@ def run_list(run: Run) -> list[Any]:
                     raise bring_along(step, results)
                 case Stall():
                     _never()
+    except KeyboardInterrupt as interrupt:  # hours of work may be in these
+        bring_along(Fail(interrupt, scheduler.find_partial()), results)
+        raise
     finally:
         flow.close()
 

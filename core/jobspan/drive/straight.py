@@ -26,6 +26,9 @@ def run_straight(calls: Iterable[Task]) -> list[Any]:
             function, args, kwargs = task
             append(function(*args, **kwargs))
             task = _NONE  # noqa: PLW2901  tells a failing task from a failing input
+    except KeyboardInterrupt as interrupt:
+        attach_partial(interrupt, dict(enumerate(results)))
+        raise
     except Exception as error:
         index = len(results)
         if task is _NONE:

@@ -269,7 +269,7 @@ class Scheduler:
         if self._timers.is_over(now):
             self._fail(self._timers.explain(self._emitted, self._pulled))
         if self._error is not None:
-            return Fail(self._error, self._partial())
+            return Fail(self._error, self.find_partial())
         return Look() if self._in_flight and self._timers.is_time_to_look(now) else None
 
     def _next_emit(self) -> Emit | None:
@@ -309,9 +309,12 @@ class Scheduler:
         failures = self._setbacks.failures
         if not failures:
             return Finish()
-        return Fail(BaseExceptionGroup(f"{len(failures)} of {self._pulled} tasks failed", failures), self._partial())
+        return Fail(
+            BaseExceptionGroup(f"{len(failures)} of {self._pulled} tasks failed", failures), self.find_partial()
+        )
 
-    def _partial(self) -> dict[int, Any]:
+    def find_partial(self) -> dict[int, Any]:
+        """The results, by index, that are finished and were not emitted."""
         found: dict[int, Any] = {}
         for first, (values, _) in self._finished.items():
             found.update(enumerate(values, first))

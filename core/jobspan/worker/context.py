@@ -5,6 +5,7 @@ Invariant: reading never changes anything; only what runs a batch sets these, an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import NamedTuple
 
@@ -48,6 +49,31 @@ def attempt() -> int:
     [2]
     """
     return PLACE.get().attempt
+
+
+PROBE: ContextVar[Callable[[], bool]] = ContextVar("jobspan_probe", default=bool)
+"""Tells whether nobody waits any more for what the running code computes."""
+
+
+def cancelled() -> bool:
+    """Whether nobody waits any more for the running task: its call has ended, or the task has had its time.
+
+    For long tasks in threads, which cannot be ended from outside. In worker processes a task is ended without asking,
+    as Ctrl-C would end it, and this tells what it is cleaning up for. Always False in Web Workers, on executors that
+    you brought, and outside of tasks.
+
+    Examples
+    --------
+    >>> from jobspan import Parallel, cancelled, delayed
+    >>> def search(start):
+    ...     while not cancelled():
+    ...         start += 1
+    ...         if start % 1000 == 0:
+    ...             return start
+    >>> Parallel(n_jobs=2, backend="threads")(delayed(search)(start) for start in (1, 1500))
+    [1000, 2000]
+    """
+    return PROBE.get()()
 
 
 EXECUTORS: ContextVar[frozenset[int]] = ContextVar("jobspan_executors", default=frozenset())

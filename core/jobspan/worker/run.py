@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from jobspan.model import Completion, Task, Ticket
 from jobspan.worker.context import OUTSIDE, PLACE, Place
 from jobspan.worker.describe import add_note, is_task, not_a_task, note_task
+from jobspan.worker.streams import STREAMS, Streams
 
 
 class Slot(Protocol):
@@ -44,6 +45,7 @@ def run_tasks(
     worker: str = "",
     place: Place = OUTSIDE,
     attempt: int = 1,
+    seed: int | None = None,
     budget_s: float | None = None,
     watch: bool = False,
     measure: bool = False,
@@ -65,6 +67,8 @@ def run_tasks(
         Where the tasks stand.
     attempt : int
         How often they have been begun, this time included.
+    seed : int, optional
+        What their random numbers are made of.
     budget_s : float, optional
         Come back after this many seconds with what is finished.
     watch : bool
@@ -81,6 +85,7 @@ def run_tasks(
     values = [] if values is None else values
     spans: list[tuple[float, float]] = []
     error: BaseException | None = None
+    streams = None if seed is None else STREAMS.set(Streams(seed, first, values, place.level))
     token = PLACE.set(place if attempt == 1 else place._replace(attempt=attempt))
     begin = perf_counter()
     deadline = _NEVER if budget_s is None else begin + budget_s
@@ -102,6 +107,8 @@ def run_tasks(
         error = _blame(raised, tasks, len(values), first, worker, attempt)
     finally:
         PLACE.reset(token)
+        if streams is not None:
+            STREAMS.reset(streams)
     seconds = perf_counter() - begin
     nbytes = sum(map(size_of, values)) if measure else 0
     return Completion(ticket, values, error, None, worker, seconds, nbytes, spans)

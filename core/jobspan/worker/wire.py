@@ -28,8 +28,8 @@ from jobspan.worker.shared import has_shared
 from jobspan.worker.shared import sweep as sweep_shared
 
 Buffers: TypeAlias = Sequence[Any]
-Options: TypeAlias = tuple[bytes, float | None, bool, tuple[str, int] | None]
-"""The frame, the time budget, whether to watch, and what makes a `Results`."""
+Options: TypeAlias = tuple[bytes, float | None, bool, tuple[str, int] | None, int | None]
+"""The frame, the time budget, whether to watch, what makes a `Results`, and the seed."""
 
 _MANY_FUNCTIONS = 256
 
@@ -114,7 +114,7 @@ class BatchEncoder:
     ----------
     frame : Frame
         What the tasks find around them.
-    budget_s, watch
+    budget_s, watch, seed
         As for `jobspan.worker.run.run_tasks`, on the worker.
     transfer : Transfer
         How large arguments and results travel.
@@ -128,6 +128,7 @@ class BatchEncoder:
         *,
         budget_s: float | None,
         watch: bool,
+        seed: int | None = None,
         transfer: Transfer = Transfer(),  # noqa: B008  a tuple
         way: Way = "batch",
     ) -> None:
@@ -135,6 +136,7 @@ class BatchEncoder:
         self._options: Options | None = None
         self._budget_s = budget_s
         self._watch = watch
+        self._seed = seed
         self._transfer = transfer
         self._way = way
         self._constants = Constants(transfer, way)
@@ -155,7 +157,7 @@ class BatchEncoder:
             Where large buffers find no room.
         """
         if self._options is None:
-            self._options = self._frame.packed(), self._budget_s, self._watch, self._results()
+            self._options = self._frame.packed(), self._budget_s, self._watch, self._results(), self._seed
         try:
             common, arguments = _compact(batch.tasks)
             if common is not None and are_atomic(arguments):
@@ -298,7 +300,7 @@ def run_encoded(
     """Run an encoded batch on the worker and return the encoded outcome."""
     worker = worker or f"process {os.getpid()}"
     try:
-        first, attempt, (framed, budget_s, watch, results), dumped, items = loads(payload)
+        first, attempt, (framed, budget_s, watch, results, seed), dumped, items = loads(payload)
         frame = unpack(framed)
         functions = [loads(each) if isinstance(each, bytes) else fetch(each) for each in dumped]
         tasks: Sequence[Task]
@@ -319,6 +321,7 @@ def run_encoded(
                 worker=worker,
                 place=frame.place,
                 attempt=attempt,
+                seed=seed,
                 budget_s=budget_s,
                 watch=watch,
                 started=started,
