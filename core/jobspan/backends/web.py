@@ -124,10 +124,9 @@ class WebSession:
         frame = request.frame.within(self.width)
         self._firsts: dict[Ticket, int] = {}
         self._on: dict[Worker, TaskStarted] = {}  # what each is on, where it tells
-        self._tells = request.watch or request.timed
         self._watched = request.watch
         self._encoder = BatchEncoder(
-            frame, budget_s=request.budget_s, watch=self._tells, seed=request.seed, way="message"
+            frame, budget_s=request.budget_s, watch=request.watch or request.timed, seed=request.seed, way="message"
         )
         self._workers = pool.lend(self.width, self._hear)
 
