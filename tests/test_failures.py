@@ -337,7 +337,7 @@ def test_a_task_whose_worker_died_is_tried_again_and_a_deadly_one_given_up(name:
 @needs_processes
 def test_in_raise_mode_a_death_ends_the_call_with_what_was_finished(tmp_path: Path) -> None:
     with pytest.raises(WorkerLost, match="exit code 3") as caught:
-        Parallel(n_jobs=2, retries=1, backoff=0)(delayed(die_at)({9: 3}, tmp_path, index) for index in range(10))
+        Parallel(n_jobs=2, backend="loky", retries=1, backoff=0)(delayed(die_at)({9: 3}, tmp_path, index) for index in range(10))
     partial: dict[int, int] = caught.value.partial  # type: ignore[attr-defined]
     assert set(partial) == set(range(9))
     assert any("task 9 was running there: die_at({9: 3}, " in note for note in caught.value.__notes__)
@@ -352,14 +352,14 @@ def test_the_other_workers_are_left_alone_by_a_death(tmp_path: Path) -> None:
         time.sleep(0.5)
         return os.getpid()
 
-    results = Parallel(n_jobs=2, errors="return", batch_size=1)(delayed(wait_or_die)(index) for index in range(4))
+    results = Parallel(n_jobs=2, backend="loky", errors="return", batch_size=1)(delayed(wait_or_die)(index) for index in range(4))
     assert [isinstance(each, TaskError) for each in results] == [False, True, True, True]
     assert count_runs(tmp_path, 0) == 1
 
 
 @needs_processes
 def test_a_worker_that_is_killed_between_its_tasks_is_replaced() -> None:
-    pids = set(Parallel(n_jobs=2, errors="skip")(delayed(pid_after)(0.05) for _ in range(4)))
+    pids = set(Parallel(n_jobs=2, backend="loky", errors="skip")(delayed(pid_after)(0.05) for _ in range(4)))
 
     def kill_then_go_on() -> Iterator[Any]:
         yield delayed(pid_after)(0.05)
@@ -368,7 +368,8 @@ def test_a_worker_that_is_killed_between_its_tasks_is_replaced() -> None:
         for _ in range(6):
             yield delayed(pid_after)(0.05)
 
-    later = Parallel(n_jobs=2, errors="return", retries=1, backoff=0, batch_size=1, pre_dispatch=1)(kill_then_go_on())
+    again = Parallel(n_jobs=2, backend="loky", errors="return", retries=1, backoff=0, batch_size=1, pre_dispatch=1)
+    later = again(kill_then_go_on())
     assert all(isinstance(each, int) for each in later)
     assert set(later) - pids
 
@@ -381,7 +382,7 @@ def pid_after(seconds: float) -> int:
 @needs_processes
 def test_workers_that_cannot_stay_alive_end_the_call() -> None:
     with pytest.raises(WorkerLost):
-        Parallel(n_jobs=2, errors="skip", initializer=os._exit, initargs=(4,))(tasks(100))
+        Parallel(n_jobs=2, backend="loky", errors="skip", initializer=os._exit, initargs=(4,))(tasks(100))
 
 
 # --- tasks that take too long -----------------------------------------------------------------------------------------

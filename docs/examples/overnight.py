@@ -27,9 +27,9 @@ def weigh(star: int) -> float:
 
 def main(checkpoint: str) -> int:
     """Do what is left to do, and return how many tasks came to nothing."""
-    results = Parallel(n_jobs=2, errors="return", timeout="1s", checkpoint=checkpoint)(
-        delayed(weigh)(star) for star in range(COUNT)
-    )
+    # Not threads, even where these are the default: the crash of one is the crash of all.
+    run = Parallel(n_jobs=2, prefer="processes", errors="return", timeout="1s", checkpoint=checkpoint)
+    results = run(delayed(weigh)(star) for star in range(COUNT))
     bad = [result for result in results if isinstance(result, TaskError)]
     print(f"{len(results) - len(bad)} results, their sum {sum(r for r in results if not isinstance(r, TaskError)):.3f}")
     for kind, count in Counter(type(error.error).__name__ for error in bad).most_common():
