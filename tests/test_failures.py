@@ -337,7 +337,8 @@ def test_a_task_whose_worker_died_is_tried_again_and_a_deadly_one_given_up(name:
 @needs_processes
 def test_in_raise_mode_a_death_ends_the_call_with_what_was_finished(tmp_path: Path) -> None:
     with pytest.raises(WorkerLost, match="exit code 3") as caught:
-        Parallel(n_jobs=2, backend="loky", retries=1, backoff=0)(delayed(die_at)({9: 3}, tmp_path, index) for index in range(10))
+        calls = (delayed(die_at)({9: 3}, tmp_path, index) for index in range(10))
+        Parallel(n_jobs=2, backend="loky", retries=1, backoff=0)(calls)
     partial: dict[int, int] = caught.value.partial  # type: ignore[attr-defined]
     assert set(partial) == set(range(9))
     assert any("task 9 was running there: die_at({9: 3}, " in note for note in caught.value.__notes__)
@@ -352,7 +353,8 @@ def test_the_other_workers_are_left_alone_by_a_death(tmp_path: Path) -> None:
         time.sleep(0.5)
         return os.getpid()
 
-    results = Parallel(n_jobs=2, backend="loky", errors="return", batch_size=1)(delayed(wait_or_die)(index) for index in range(4))
+    calls = (delayed(wait_or_die)(index) for index in range(4))
+    results = Parallel(n_jobs=2, backend="loky", errors="return", batch_size=1)(calls)
     assert [isinstance(each, TaskError) for each in results] == [False, True, True, True]
     assert count_runs(tmp_path, 0) == 1
 

@@ -40,7 +40,7 @@ class World:
         self.attempts: dict[int, int] = {}
 
     def play(self) -> Fail | Finish:
-        for _ in range(20 * self.tasks + 100):
+        for _ in range(100 * self.tasks + 100):
             order = self.scheduler.next_order(self.now)
             if isinstance(order, Fail | Finish):
                 return order
@@ -146,6 +146,7 @@ policies = st.builds(
     tolerant=st.just(False),
     groups=st.just(False),
     retries=st.just(0),
+    backoff=st.just(Backoff()),
 )
 
 
