@@ -336,8 +336,8 @@ def test_a_task_whose_worker_died_is_tried_again_and_a_deadly_one_given_up(name:
 
 @needs_processes
 def test_in_raise_mode_a_death_ends_the_call_with_what_was_finished(tmp_path: Path) -> None:
+    calls = (delayed(die_at)({9: 3}, tmp_path, index) for index in range(10))
     with pytest.raises(WorkerLost, match="exit code 3") as caught:
-        calls = (delayed(die_at)({9: 3}, tmp_path, index) for index in range(10))
         Parallel(n_jobs=2, backend="loky", retries=1, backoff=0)(calls)
     partial: dict[int, int] = caught.value.partial  # type: ignore[attr-defined]
     assert set(partial) == set(range(9))
