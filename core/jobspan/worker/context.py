@@ -70,7 +70,7 @@ def cancelled() -> bool:
     ...         start += 1
     ...         if start % 1000 == 0:
     ...             return start
-    >>> Parallel(n_jobs=2, backend="threads")(delayed(search)(start) for start in (1, 1500))
+    >>> Parallel()(delayed(search)(start) for start in (1, 1500))
     [1000, 2000]
     """
     return PROBE.get()()

@@ -67,8 +67,8 @@ def rng() -> Random:
     >>> from jobspan import Parallel, delayed, rng
     >>> def throw():
     ...     return rng().randint(1, 6)
-    >>> dice = Parallel(n_jobs=2, backend="threads", seed=7)(delayed(throw)() for _ in range(5))
-    >>> dice == Parallel(seed=7)(delayed(throw)() for _ in range(5))
+    >>> dice = Parallel(seed=7)(delayed(throw)() for _ in range(5))
+    >>> dice == Parallel(n_jobs=2, seed=7)(delayed(throw)() for _ in range(5))
     True
     """
     found: Random = _find("random")
