@@ -205,8 +205,8 @@ def test_a_journal_that_is_cut_at_any_byte_keeps_what_was_whole_and_goes_on(path
 
 def test_damage_costs_what_is_damaged(path: Path) -> None:
     whole = write(path, 4)
-    begin = read_journal(path)[1][0].start - 50
-    for position in range(begin, read_journal(path)[1][0].end):
+    records = [record for record, _ in read_journal(path)]
+    for position in range(records[0].end, records[1].end):
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :])
         journal = Journal(path)
         found = {number: journal.read(key(number)) for number in range(4) if key(number) in journal}

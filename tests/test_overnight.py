@@ -40,7 +40,7 @@ def test_a_night_with_everything_that_can_go_wrong(tmp_path: Path) -> None:
     for least in (500, 4000):
         driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
-        while not path.exists() or len(read_journal(path)) < least:
+        while not path.exists() or len(list(read_journal(path))) < least:
             assert time.monotonic() < deadline, "the run makes no progress"
             assert driver.poll() is None, "it is over before it was killed"
             time.sleep(0.02)
@@ -54,6 +54,6 @@ def test_a_night_with_everything_that_can_go_wrong(tmp_path: Path) -> None:
         assert f"{len(indices)} x {kind}" in done.stdout
         for index in indices:
             assert re.search(rf"task {index}: weigh\({index}\).*", done.stdout), index
-    now = read_journal(path)
+    now = list(read_journal(path))
     assert len(now) == count  # each once: what was kept is not run again
     assert kept <= {record.index for record, _ in now}

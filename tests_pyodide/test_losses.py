@@ -211,3 +211,30 @@ def test_keeps_warm_workers_and_no_more(selenium):
     assert Parallel(n_jobs=many, backend=backend)(delayed(abs)(i) for i in range(9)) == list(range(9))
     assert backend.pool.size == many
     backend.shutdown()
+
+
+@run_in_pyodide(packages=["jobspan"])
+def test_a_run_goes_on_without_what_dies_and_hangs(selenium):
+    from jobspan import Parallel, TaskTimeout, WorkerLost, attempt, delayed
+
+    def task(index):
+        import os
+        import time
+
+        if index == 3:
+            os._exit(3)
+        if index == 5:
+            time.sleep(60)
+        if index == 7 and attempt() == 1:
+            raise OSError
+        return index, attempt()
+
+    results = Parallel(n_jobs=2, backend="web", errors="return", timeout=2, retries=1, retry_on=OSError, backoff=0)(
+        delayed(task)(index) for index in range(12)
+    )
+    assert isinstance(results[3].error, WorkerLost)
+    assert results[3].attempt == 2
+    assert isinstance(results[5], TaskTimeout)  # a TimeoutError is an OSError, so it was tried twice
+    assert results[5].attempt == 2
+    good = [each for index, each in enumerate(results) if index not in (3, 5)]
+    assert good == [(index, 2 if index == 7 else 1) for index in range(12) if index not in (3, 5)]

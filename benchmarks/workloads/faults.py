@@ -42,7 +42,7 @@ def killed(library: str, n_jobs: int) -> Callable[[int], dict[str, float]]:
 
 def end_or_sleep(index: int) -> int:
     """Sleep, or end this process."""
-    time.sleep(TASK_S)
+    time.sleep(TASK_S)  # the work of the task
     if index % (TASKS // DEATHS) == 7:
         os.kill(os.getpid(), signal.SIGKILL)
     return index

@@ -27,13 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show.add_argument("--results", action="store_true", help="also show each result; unpickles them, so trust the file")
     options = parser.parse_args(arguments)
     try:
-        found = read_journal(options.path)
+        sys.stdout.write(describe([record for record, _ in read_journal(options.path)]))
+        for record, data in read_journal(options.path) if options.results else ():
+            sys.stdout.write(f"{record.index:8}  {short(loads(data))}\n")
     except (JobspanError, OSError) as error:
         sys.stderr.write(f"jobspan: {error}\n")
         return 1
-    sys.stdout.write(describe([record for record, _ in found]))
-    for record, data in found if options.results else ():
-        sys.stdout.write(f"{record.index:8}  {short(loads(data))}\n")
     return 0
 
 

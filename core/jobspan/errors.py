@@ -170,8 +170,7 @@ def __getattr__(name: str) -> Any:
     from concurrent.futures import BrokenExecutor
 
     namespace = {"__module__": __name__, "__doc__": "A worker died, or its whole pool broke, while it held tasks."}
-    found = globals()[name] = type(name, (JobspanError, BrokenExecutor), namespace)
-    return found
+    return globals().setdefault(name, type(name, (JobspanError, BrokenExecutor), namespace))  # one for all threads
 
 
 def time_out(message: str) -> TimeoutError:

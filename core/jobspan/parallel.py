@@ -90,7 +90,7 @@ class Parallel(Logger):
     checkpoint : path-like or Checkpoint, optional
         A file where each result is written as soon as it is there. When the same call is made again, after whatever
         ended it, the results that are in the file are taken from there and only the rest is run. A task is known again
-        by its function's code and its arguments.
+        by its function's code and its arguments, not by the functions and large globals that it uses.
     seed : int, optional
         Gives each task random numbers of its own, by `rng` and `numpy_rng` inside the task: the same on every backend,
         whatever the batches and attempts.
@@ -101,7 +101,8 @@ class Parallel(Logger):
         run, then an `ExceptionGroup` of all failures is raised, with the good results in ``partial``. A function is
         called with the `TaskError`, in the thread that drives the run; what it returns takes the place.
     retries : int
-        How often a task that failed is run again. A task may then have been run more than once: it should bear that.
+        How often a task that failed is run again. Also without them, when a worker dies and the run goes on, tasks that
+        it had been given with the deadly one are run again: each is run at least once, and should bear a second time.
     retry_on : exception type or tuple of them
         Exceptions after which it is, by default all that are an `Exception`. A worker that died under a task uses up
         an attempt whatever is said here.

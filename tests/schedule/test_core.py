@@ -473,3 +473,19 @@ def test_a_run_that_nothing_can_carry_on_ends() -> None:
     error = WorkerLost("all of them")
     scheduler.complete(Completion(send.ticket, [], lost=error, ends_run=True), 0.0)
     assert scheduler.next_order(0.0) == Fail(error, {})
+
+
+def test_known_results_for_a_slow_consumer_stay_below_the_limit_too() -> None:
+    scheduler = Scheduler(Policy(held_bytes=1000), 1, 0.0)
+    known, held = 0, []
+    while (order := scheduler.next_order(0.0)) is not None:
+        if isinstance(order, Pull):
+            scheduler.know([known], 400)
+            known += 1
+        elif isinstance(order, Emit):
+            held.append(order)
+    assert known == 3  # the third went over the limit
+    assert scheduler.is_stalled(0.0)
+    for emit in held:
+        scheduler.consumed(len(emit.values), emit.nbytes)
+    assert isinstance(scheduler.next_order(0.0), Pull)

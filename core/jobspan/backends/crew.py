@@ -162,23 +162,9 @@ class Pool:
         """The places whose worker has ended since this was asked last, in a pool where they can be replaced."""
         return []
 
-    def describe_end(self, _place: int) -> str:
-        """How the worker of this place ended, in words."""
-        return self.describe_ends()
-
     def name_of(self, place: int) -> str:
         """What tasks know the worker of this place as."""
         return f"process {self.crew[place].pid}" if place < len(self.crew) else ""
-
-    def replace(self, place: int) -> None:
-        """Start a new worker in this place, and let go of the one that ended.
-
-        Raises
-        ------
-        OSError
-            If the system refuses one.
-        """
-        raise NotImplementedError
 
     def expel(self, _place: int) -> None:
         """End the worker of this place, and what it has started, whatever it is at."""

@@ -15,6 +15,7 @@ from typing import Any
 from jobspan.backends.base import Closing, OpenRequest
 from jobspan.backends.copying import MOST_ENDS_WITHOUT_WORK, CopyingSession, ended_early
 from jobspan.backends.crew import GRACE_S, Pool
+from jobspan.backends.isolated import IsolatedPool
 from jobspan.backends.line import Line, Message
 from jobspan.backends.pools import Lender
 from jobspan.backends.relay import detach, listen
@@ -62,8 +63,8 @@ class LentSession(CopyingSession):
             if ended:  # what they have answered is there by now
                 arrived += self._line.take(0.0)
             facts: list[Fact] = [self._settle(message) for message in self._known(arrived)]
-            if ended or self._missing:
-                self._attend(ended)
+            if isinstance(self._pool, IsolatedPool) and (ended or self._missing):
+                self._attend(self._pool, ended)
             if self._line.broken is not None and self._tickets:
                 self._lose_all(self._explain_loss(self._line.broken))
         facts += self._lost
@@ -76,9 +77,9 @@ class LentSession(CopyingSession):
             await self._line.arrival(limited)
         return self.poll(0.0)
 
-    def _attend(self, ended: Sequence[int]) -> None:
+    def _attend(self, pool: IsolatedPool, ended: Sequence[int]) -> None:
         """Let new workers take the places of those that have ended, and tell what was lost with them."""
-        pool, line = self._pool, self._line
+        line = self._line
         if pool.has_ended:
             line.broken = JobspanError("the workers were ended")
             return

@@ -5,6 +5,8 @@ Invariant: only reads; what a system does not tell is not guessed.
 
 from __future__ import annotations
 
+import sys
+
 _COUNTERS = ("/proc/vmstat", "/sys/fs/cgroup/memory.events")
 _NAME = "oom_kill"
 
@@ -49,10 +51,4 @@ def largest_ended_bytes() -> int:
     except ImportError:  # Windows
         return 0
     most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return most << 10 if _counts_kilobytes() else most
-
-
-def _counts_kilobytes() -> bool:
-    import sys
-
-    return sys.platform != "darwin"
+    return most if sys.platform == "darwin" else most << 10  # macOS counts bytes, others kilobytes

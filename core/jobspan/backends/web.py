@@ -203,8 +203,8 @@ class WebSession:
                     tickets = tickets + [waiting.ticket for waiting in self._waiting]
                     self._waiting.clear()
                 on = self._on.pop(worker, None)
-                for ticket in tickets:
-                    begun = 0 if tickets.index(ticket) else None  # the first alone can have been at work
+                for position, ticket in enumerate(tickets):
+                    begun = 0 if position else None  # the first alone can have been at work
                     if on is not None and on.ticket == ticket:
                         begun = on.index - self._firsts[ticket] + 1
                     self._put(Completion(ticket, [], lost=error, worker=worker.name, begun=begun))

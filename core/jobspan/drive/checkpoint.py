@@ -21,6 +21,7 @@ from jobspan.worker.describe import call_of
 
 _BY = ("content", "index")
 _OFTEN_S = 0.005
+_SMALL_NBYTES = 100_000  # of results that may be taken from the journal many at a time
 _MANY_FUNCTIONS = 256
 _BY_INDEX = bytes(SIZE)
 
@@ -94,13 +95,14 @@ class Resumption:
         """
         if self._journal is None:
             self._journal = Journal(self._wanted.path)
-            if len(self._journal):
+            if 0 < self._journal.mean_nbytes < _SMALL_NBYTES:
                 scheduler.pull_ahead()
         journal = self._journal
         pairs = [(self._take(journal, index, task), task) for index, task in enumerate(tasks, scheduler.pulled)]
         for known, group in groupby(pairs, key=lambda pair: pair[0] in journal):
             if known:
-                scheduler.know([loads(journal.read(key)) for key, _ in group])
+                found = [journal.read(key) for key, _ in group]
+                scheduler.know([loads(data) for data in found], sum(map(len, found)))
             else:
                 scheduler.offer([task for _, task in group], ran_code=ran_code)
 
@@ -141,8 +143,9 @@ class Resumption:
         if batch is None or not isinstance(fact, Completion) or not fact.values:
             return
         for index, value in enumerate(fact.values, batch.first):
+            key = self._keys.pop(index)
             try:
-                self._unwritten.append((self._keys.pop(index), index, dumps(value)))
+                self._unwritten.append((key, index, dumps(value)))
             except Exception as error:  # noqa: BLE001  the value's own code
                 say_once(
                     f"the result of task {index} cannot be pickled ({type(error).__name__}: {error}), so it is not in "

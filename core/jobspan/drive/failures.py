@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from jobspan.errors import TaskError
 from jobspan.model import SKIPPED
 from jobspan.schedule.core import Fail
+from jobspan.schedule.setbacks import keep
 
 Errors: TypeAlias = str | Callable[[TaskError], Any]
 """``"raise"``, ``"return"``, ``"skip"``, ``"group"``, or what is called for each task that failed."""
@@ -21,15 +22,11 @@ def replacement(errors: Errors) -> Callable[[TaskError], Any]:
     """What takes the place of the result of a task that failed."""
     if callable(errors):
         return errors
-    return _skip if errors == "skip" else _keep
+    return _skip if errors == "skip" else keep
 
 
 def _skip(_error: TaskError) -> Any:
     return SKIPPED
-
-
-def _keep(error: TaskError) -> TaskError:
-    return error
 
 
 def kept(values: Sequence[Any]) -> list[Any]:

@@ -85,7 +85,7 @@ def _feed_unordered(name: str, digests: list[bytes], feed: _Feed) -> None:
 
 
 _ATOMS: dict[type, Callable[[Any], bytes]] = {
-    int: lambda value: b"%d" % value,
+    int: lambda value: b"%x" % value,  # in decimals, Python refuses very long ones
     str: lambda value: value.encode("utf-8", "surrogatepass"),
     bytes: lambda value: value,
     bool: lambda value: b"%d" % value,

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 from zlib import crc32
 
 from jobspan.errors import JobspanError
@@ -22,8 +22,9 @@ from jobspan.errors import JobspanError
 HEADER = b"jobspan checkpoint 1\n"
 
 _MARK = b"\xf1JOB"
-_FRAME = struct.Struct("<4sII")  # mark, checksum of the rest, length of the rest
+_FRAME = struct.Struct("<4sIQ")  # mark, checksum of the rest, length of the rest
 _REST = struct.Struct("<16sIQd")  # digest, ordinal, index, seconds since the epoch
+_CHUNK = 1 << 20
 _SYNC_S = 1.0
 
 Key = tuple[bytes, int]
@@ -59,14 +60,9 @@ class Journal:
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
         try:
             _lock(self._file, self.path)
-            data = self._read_all()
-            check_header(data, self.path)
             self._places: dict[Key, tuple[int, int]] = {}
-            whole = len(HEADER) if len(data) >= len(HEADER) else 0
-            for record in scan(data):
-                self._places[record.key] = record.start, record.end
-                whole = record.end
-            if len(data) > whole:
+            whole = self._scan()
+            if os.fstat(self._file).st_size > whole:
                 os.ftruncate(self._file, whole)
             if not whole:
                 self._write(HEADER)
@@ -75,9 +71,19 @@ class Journal:
             raise
         self._synced = time.monotonic()
 
-    def _read_all(self) -> bytes:
+    def _scan(self) -> int:
+        """Take stock, and return where the last whole record ends."""
         with open(self._file, "rb", closefd=False) as file:
-            return file.read()
+            whole = check_header(file, self.path)
+            for record, _ in scan(file):
+                self._places[record.key] = record.start, record.end
+                whole = record.end
+        return whole
+
+    @property
+    def mean_nbytes(self) -> float:
+        """The mean size of a result; 0 if there is none."""
+        return sum(end - start for start, end in self._places.values()) / max(1, len(self._places))
 
     def __len__(self) -> int:
         return len(self._places)
@@ -149,37 +155,54 @@ def _frame(key: Key, index: int, now: float, data: bytes) -> bytes:
     return _FRAME.pack(_MARK, crc32(rest), len(rest)) + rest
 
 
-def check_header(data: bytes, path: object) -> None:
-    """Refuse a file that is no journal; an empty one, or the beginning of one, will be.
+def check_header(file: BinaryIO, path: object) -> int:
+    """Refuse a file that is no journal; an empty one, or the beginning of one, will be. Returns where records begin.
 
     Raises
     ------
     JobspanError
         If it is none.
     """
-    if not HEADER.startswith(data[: len(HEADER)]):
+    begin = file.read(len(HEADER))
+    if not HEADER.startswith(begin):
         raise JobspanError(
-            f"{path} is no checkpoint of jobspan's: it begins with {data[:20]!r}. It is left as it is; give another "
-            f"name."
+            f"{path} is no checkpoint of jobspan's: it begins with {begin!r}. It is left as it is; give another name."
         )
+    return len(HEADER) if begin == HEADER else 0
 
 
-def scan(data: bytes) -> Iterator[Record]:
-    """The records of a journal that are whole, in the order in which they were written."""
-    position = data.find(_MARK)
-    while 0 <= position <= len(data) - _FRAME.size - _REST.size:
-        _, checksum, length = _FRAME.unpack_from(data, position)
+def scan(file: BinaryIO) -> Iterator[tuple[Record, bytes]]:
+    """The records that are whole, each with its pickle, in the order in which they were written."""
+    size = os.fstat(file.fileno()).st_size
+    position = len(HEADER)
+    while 0 <= position <= size - _FRAME.size:
+        file.seek(position)
+        mark, checksum, length = _FRAME.unpack(file.read(_FRAME.size))
         start = position + _FRAME.size
         end = start + length
-        if _REST.size <= length and end <= len(data) and crc32(memoryview(data)[start:end]) == checksum:
-            digest, ordinal, index, at = _REST.unpack_from(data, start)
-            yield Record((digest, ordinal), index, at, start + _REST.size, end)
-            position = end if data.startswith(_MARK, end) else data.find(_MARK, end)
+        rest = file.read(length) if mark == _MARK and _REST.size <= length and end <= size else b""
+        if rest and crc32(rest) == checksum:
+            digest, ordinal, index, at = _REST.unpack_from(rest)
+            yield Record((digest, ordinal), index, at, start + _REST.size, end), rest[_REST.size :]
+            position = end
         else:
-            position = data.find(_MARK, position + 1)
+            position = _find_mark(file, position + 1)
 
 
-def read_journal(path: os.PathLike[str] | str) -> list[tuple[Record, bytes]]:
+def _find_mark(file: BinaryIO, position: int) -> int:
+    """Where the next mark is; -1 if there is none."""
+    file.seek(position)
+    kept = b""
+    while chunk := file.read(_CHUNK):
+        found = (kept + chunk).find(_MARK)
+        if found >= 0:
+            return position - len(kept) + found
+        position += len(chunk)
+        kept = (kept + chunk)[1 - len(_MARK) :]
+    return -1
+
+
+def read_journal(path: os.PathLike[str] | str) -> Iterator[tuple[Record, bytes]]:
     """What is whole in a journal, maybe while it is being written: for each result its record and its pickle.
 
     Raises
@@ -187,6 +210,6 @@ def read_journal(path: os.PathLike[str] | str) -> list[tuple[Record, bytes]]:
     JobspanError
         If it is another kind of file.
     """
-    data = Path(path).read_bytes()
-    check_header(data, path)
-    return [(record, data[record.start : record.end]) for record in scan(data)]
+    with open(path, "rb") as file:
+        check_header(file, path)
+        yield from scan(file)

@@ -26,7 +26,7 @@ from jobspan.schedule.backlog import Backlog
 from jobspan.schedule.batching import BatchSizer
 from jobspan.schedule.chances import Chances
 from jobspan.schedule.policy import Policy
-from jobspan.schedule.setbacks import Outcome, Setbacks, Substitute
+from jobspan.schedule.setbacks import Outcome, Setbacks, Substitute, keep
 from jobspan.schedule.timers import Timers
 
 _AHEAD = 16  # tasks per worker
@@ -73,10 +73,6 @@ class Finish(NamedTuple):
 Order: TypeAlias = Pull | Send | Look | Emit | Fail | Finish
 
 
-def _itself(error: TaskError) -> TaskError:
-    return error
-
-
 def _no_luck() -> float:
     return 1.0
 
@@ -104,7 +100,7 @@ class Scheduler:
         width: int,
         now: float,
         *,
-        replace: Callable[[TaskError], Any] = _itself,
+        replace: Callable[[TaskError], Any] = keep,
         luck: Callable[[], float] = _no_luck,
     ) -> None:
         self._policy = policy
@@ -144,10 +140,11 @@ class Scheduler:
         self._epoch += ran_code
         self._offered = True
 
-    def know(self, values: list[Any]) -> None:
-        """The input gave tasks whose results are there already."""
-        self._finished[self._pulled] = values, 0
+    def know(self, values: list[Any], nbytes: int) -> None:
+        """The input gave tasks whose results, of this size, are there already."""
+        self._finished[self._pulled] = values, nbytes
         self._pulled += len(values)
+        self._held_bytes += nbytes
 
     def pull_ahead(self) -> None:
         """Take more from the input at a time from now on: code of the input that ran makes the next batch dear."""
@@ -329,10 +326,10 @@ class Scheduler:
         if window is not None:
             size = min(size, max(1, window // self._max_in_flight))
         limit, task_nbytes = self._policy.held_bytes, self._sizer.task_nbytes
-        if limit is None or not task_nbytes:
+        if limit is None or (not task_nbytes and self._held_bytes < limit):
             return size
         expected = self._held_bytes + self._in_flight_tasks * task_nbytes
-        if room := max(0, int((limit - expected) / task_nbytes)):
+        if task_nbytes and (room := max(0, int((limit - expected) / task_nbytes))):
             share = int(limit / task_nbytes / self._max_in_flight)
             return min(size, room, max(1, share))
         # Full. Where neither a worker nor the consumer can make room, the one task that everything else

@@ -20,6 +20,11 @@ MOST_DEATHS = 3
 """A task under which so many workers died gets no more, however many attempts it has left."""
 
 
+def keep(error: TaskError) -> TaskError:
+    """The error itself takes the place of the result."""
+    return error
+
+
 class Substitute(NamedTuple):
     """What takes the place of the result of a task that failed for good."""
 

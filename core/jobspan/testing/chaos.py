@@ -37,7 +37,7 @@ def misbehave(faults: Sequence[Fault], index: int, too_long_s: float) -> int:
         case "raise":
             raise ScriptedError(index, now)
         case "sleep":
-            time.sleep(too_long_s)
+            time.sleep(too_long_s)  # what it is there for: the time-out ends it
         case "die":
             os._exit(3)
     return index
