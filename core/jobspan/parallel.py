@@ -104,8 +104,8 @@ class Parallel(Logger):
         How often a task that failed is run again. Also without them, when a worker dies and the run goes on, tasks that
         it had been given with the deadly one are run again: each is run at least once, and should bear a second time.
     retry_on : exception type or tuple of them
-        Exceptions after which it is, by default all that are an `Exception`. A worker that died under a task uses up
-        an attempt whatever is said here.
+        Exceptions after which it is, by default all that are an `Exception`. A `TaskTimeout` is an `OSError`, as every
+        `TimeoutError` is. A worker that died under a task uses up an attempt whatever is said here.
     backoff : float, str or tuple
         Seconds (or ``"100ms"``) before the second attempt, doubled before each further one, up to half of it less by
         chance, and at most 30; a tuple says the first and the longest.
