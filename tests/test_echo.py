@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jobspan import Parallel, delayed, host
-from jobspan.drive.echo import WarningEcho
+from jobspan.follow.echo import WarningEcho
 from jobspan.model import Completion, Warned
 from jobspan.worker.warned import current_filters, heard
 
@@ -159,10 +159,10 @@ def test_where_warnings_are_errors_they_fail_a_run_that_has_not_failed() -> None
     echo = WarningEcho()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        echo.hear(Completion(0, [], warned=[warned]), None)
+        echo.hear(Completion(0, [], warned=[warned]))
         with pytest.raises(UserWarning, match="it is late"):
             echo.end(True)
-        echo.hear(Completion(0, [], warned=[warned]), None)
+        echo.hear(Completion(0, [], warned=[warned]))
         echo.end(False)
 
 
@@ -183,6 +183,6 @@ def test_a_warning_class_with_two_arguments_is_no_obstacle() -> None:
             super().__init__(a, b)
 
     echo = WarningEcho()
-    echo.hear(Completion(0, [], warned=[Warned(Two, "it is late", "script.py", 1, 1)]), None)
+    echo.hear(Completion(0, [], warned=[Warned(Two, "it is late", "script.py", 1, 1)]))
     with pytest.warns(UserWarning, match="it is late"):
         echo.end(True)

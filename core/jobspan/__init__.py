@@ -21,7 +21,9 @@ _HOMES = {
     "Parallel": "parallel",
     "ParallelBackendBase": "backends.legacy.base",
     "PrintTime": "logger",
+    "Progress": "follow.progress",
     "RemoteError": "errors",
+    "Report": "follow.report",
     "TaskError": "errors",
     "TaskTimeout": "errors",
     "UnpicklableError": "errors",
@@ -63,6 +65,8 @@ if TYPE_CHECKING:  # what the table means, for type checkers
         WorkerBootError,
         WorkerLost,
     )
+    from jobspan.follow.progress import Progress
+    from jobspan.follow.report import Report
     from jobspan.logger import Logger, PrintTime
     from jobspan.model import Event
     from jobspan.parallel import Parallel

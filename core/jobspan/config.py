@@ -45,13 +45,14 @@ MAX_NBYTES = Default("MAX_NBYTES", "1M")
 MMAP_MODE = Default("MMAP_MODE", "c")
 PREFER = Default("PREFER", None)
 REQUIRE = Default("REQUIRE", None)
+PROGRESS = Default("PROGRESS", None)
 
 
 class Config(NamedTuple):
     """What `parallel_config` has set; `Default` where it has not.
 
     `params` are the parameters for `backend`. `level` is the nesting level where `backend` and `n_jobs` were set: code
-    inside a task does not inherit those two, or widths would multiply.
+    inside a task does not inherit those two, or widths would multiply; nor `progress`, which is shown outside.
     """
 
     backend: Any = BACKEND
@@ -62,6 +63,7 @@ class Config(NamedTuple):
     mmap_mode: Any = MMAP_MODE
     prefer: Any = PREFER
     require: Any = REQUIRE
+    progress: Any = PROGRESS
     params: tuple[tuple[str, Any], ...] = ()
     level: int = 0
 
@@ -69,7 +71,7 @@ class Config(NamedTuple):
         """What of it holds for code at this nesting level."""
         if level == self.level:
             return self
-        return self._replace(backend=BACKEND, n_jobs=N_JOBS, params=(), level=level)
+        return self._replace(backend=BACKEND, n_jobs=N_JOBS, progress=PROGRESS, params=(), level=level)
 
 
 CONFIG: ContextVar[Config] = ContextVar("jobspan_config", default=Config())  # noqa: B039  a tuple
@@ -111,7 +113,7 @@ class parallel_config:  # noqa: N801  joblib's name
         or what was registered.
     n_jobs : int, optional
         Tasks at the same time.
-    verbose, temp_folder, max_nbytes, mmap_mode, prefer, require
+    verbose, temp_folder, max_nbytes, mmap_mode, prefer, require, progress
         As for `Parallel`.
     inner_max_num_threads : int, optional
         Threads that BLAS and OpenMP libraries may use inside a worker; by default its share of the CPUs.
@@ -120,7 +122,7 @@ class parallel_config:  # noqa: N801  joblib's name
 
     Notes
     -----
-    Code inside tasks sees these settings too, except `backend`, its parameters, and `n_jobs`.
+    Code inside tasks sees these settings too, except `backend`, its parameters, `n_jobs` and `progress`.
 
     Examples
     --------
@@ -141,6 +143,7 @@ class parallel_config:  # noqa: N801  joblib's name
         mmap_mode: Any = MMAP_MODE,
         prefer: Any = PREFER,
         require: Any = REQUIRE,
+        progress: Any = PROGRESS,
         inner_max_num_threads: int | None = None,
         **backend_params: Any,
     ) -> None:
@@ -156,6 +159,7 @@ class parallel_config:  # noqa: N801  joblib's name
             "mmap_mode": mmap_mode,
             "prefer": prefer,
             "require": require,
+            "progress": progress,
         }
         changes = {name: value for name, value in given.items() if not isinstance(value, Default)}
         if backend_params and not isinstance(backend, str):

@@ -95,16 +95,28 @@ class Completion(NamedTuple):
     nbytes: int = 0
     """Size of the values, in bytes, as far as it was measured; 0 where nobody asked."""
     spans: Sequence[tuple[float, float]] = ()
-    """Start and end of each task on the worker, in seconds since the epoch, when asked for."""
+    """Start and end of each task on the worker, in seconds since the epoch, when asked for or where they are few."""
     warned: Sequence[Warned] = ()
     """Warnings that the tasks raised where the caller's interpreter could not see them."""
     begun: int | None = None
     """How many tasks of a lost batch had begun, the last of them not being finished; None where nobody knows."""
     ends_run: bool = False
     """Whether after this loss no batch at all could be run."""
+    begin: float = 0.0
+    """When the worker began with the batch, in seconds since the epoch; 0 where nobody knows."""
 
 
 Fact: TypeAlias = Started | Completion
+
+
+class Setback(NamedTuple):
+    """An attempt at a task that came to nothing."""
+
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    kind: Literal["failed", "timed out", "lost"]
+    error: BaseException
+    again: int
+    """The attempt with which the task goes again; 0 if it does not."""
 
 
 class Event(NamedTuple):
@@ -112,21 +124,32 @@ class Event(NamedTuple):
 
     Attributes
     ----------
-    kind : {"started", "done", "failed", "lost"}
+    kind : {"started", "done", "failed", "timed out", "lost", "retried"}
+        ``"failed"``: the task raised. ``"lost"``: its worker died, or it could not be sent. After one of these and
+        ``"timed out"``, ``"retried"`` tells that the task goes again. ``"done"`` without a worker: its result was in
+        the checkpoint.
     index : int
         Position of the task in the input.
     worker : str
-        Name of the worker, stable within a run; empty for a lost task that no worker had.
+        Name of the worker, stable within a run; empty where no worker had the task.
     start, end : float
-        Seconds since the epoch by the worker's clock; ``end`` is NaN for ``"started"``, and both are
-        NaN for ``"lost"`` when the start is unknown.
+        Seconds since the epoch by the worker's clock, NaN where there is no such time or nobody knows it.
+    attempt : int
+        Which attempt at the task this is about; for ``"retried"``, the one that will be made.
+    nbytes : int
+        Size of the result of a task that is done, as far as that can be told cheaply.
+    error : BaseException or None
+        What the task failed with, or why it was lost.
     """
 
-    kind: Literal["started", "done", "failed", "lost"]
+    kind: Literal["started", "done", "failed", "timed out", "lost", "retried"]
     index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     worker: str
     start: float
     end: float
+    attempt: int = 1
+    nbytes: int = 0
+    error: BaseException | None = None
 
 
 class Transfer(NamedTuple):

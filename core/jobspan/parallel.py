@@ -6,24 +6,25 @@ at once, also from within its own generator.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncGenerator, Iterable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from jobspan import config, host, registry, settings, settle
-from jobspan.available import cpu_count, effective_n_jobs, register_parallel_backend, workers_of
+from jobspan import host, settle
+from jobspan.available import cpu_count, effective_n_jobs, register_parallel_backend
 from jobspan.captured import delayed
 from jobspan.config import parallel_backend, parallel_config
 from jobspan.drive import run as drivers
-from jobspan.drive.echo import WarningEcho
 from jobspan.drive.flow import Run, begin
-from jobspan.drive.listener import EventListener, Listener, OnEvent
-from jobspan.drive.narrator import Narrator, length_of
 from jobspan.drive.straight import run_straight
-from jobspan.logger import Logger
+from jobspan.errors import JobspanError
+from jobspan.follow.listener import Listener
+from jobspan.follow.record import Recorder
 from jobspan.model import Task
-from jobspan.settings import Settings
+from jobspan.options import Options
 from jobspan.worker.context import PLACE
+
+if TYPE_CHECKING:
+    from jobspan.follow.report import Report
 
 __all__ = [
     "Parallel",
@@ -38,13 +39,8 @@ __all__ = [
 
 TimeoutError = TimeoutError  # noqa: A001, PLW0127  where joblib's scripts import it from
 
-_MAX_REMEMBERED = 256
-_LOUD = 50  # from this verbosity on, messages go to stdout
 
-_remembered: dict[Any, Settings] = {}
-
-
-class Parallel(Logger):
+class Parallel(Options):
     """Runs tasks on whatever this interpreter has: web workers, threads, processes, an executor.
 
     Parameters
@@ -109,10 +105,15 @@ class Parallel(Logger):
     backoff : float, str or tuple
         Seconds (or ``"100ms"``) before the second attempt, doubled before each further one, up to half of it less by
         chance, and at most 30; a tuple says the first and the longest.
+    progress : bool, str or callable
+        True: shows on stderr how far the run is, as a bar in terminals and notebooks, as a line every ten seconds
+        elsewhere. ``"tqdm"`` and ``"rich"``: the bars of these packages. A function is called with a `Progress`, ten
+        times a second at most, in the thread that drives the run. There is one bar at a time: a call made inside a
+        task, or while another's bar is there, shows none.
     on_event : callable, optional
-        Called with an `Event` when a task has started, is done, failed or was lost; in the thread that drives
-        the run (a thread of jobspan's own for generators). What it raises ends the run. Worker processes tell of a
-        start only with the end of its batch.
+        Called with an `Event` when a task has started, is done, failed, had its time, was lost or goes again; in the
+        thread that drives the run (a thread of jobspan's own for generators). What it raises ends the run. Worker
+        processes tell of a start only with the end of its batch.
     **backend_kwargs
         ``initializer`` and ``initargs``: what each worker calls before its first task (without workers, the caller's
         thread at each call); a global that it sets must be a module's, not the script's, for processes to see it.
@@ -140,114 +141,6 @@ class Parallel(Logger):
     [0, 1, 4, 9]
     """
 
-    def __init__(
-        self,
-        n_jobs: Any = config.N_JOBS,
-        backend: Any = config.BACKEND,
-        return_as: str = "list",
-        verbose: Any = config.VERBOSE,
-        timeout: Any = None,
-        pre_dispatch: Any = settings.PRE_DISPATCH,
-        batch_size: Any = "auto",
-        temp_folder: Any = config.TEMP_FOLDER,
-        max_nbytes: Any = config.MAX_NBYTES,
-        mmap_mode: Any = config.MMAP_MODE,
-        prefer: Any = config.PREFER,
-        require: Any = config.REQUIRE,
-        *,
-        deadline: Any = None,
-        checkpoint: Any = None,
-        seed: Any = None,
-        errors: Any = "raise",
-        retries: Any = 0,
-        retry_on: Any = Exception,
-        backoff: Any = settings.BACKOFF,
-        on_event: OnEvent | None = None,
-        **backend_kwargs: Any,
-    ) -> None:
-        level = PLACE.get().level
-        surroundings = config.CONFIG.get().inherited(level)
-        key = (  # listed twice: one dict for both would cost a call of one task a fifth of its time
-            *(n_jobs, backend, return_as, verbose, timeout, pre_dispatch, batch_size),
-            *(temp_folder, max_nbytes, mmap_mode, prefer, require, surroundings, registry.default_name()),
-            *(deadline, checkpoint, seed, errors, retries, retry_on, backoff),
-        )
-        try:
-            found = _remembered.get(key) if not backend_kwargs else None
-        except TypeError:  # a backend or parameter that cannot be hashed
-            found = None
-        if found is None:
-            found = settings.check(
-                n_jobs=n_jobs,
-                backend=backend,
-                return_as=return_as,
-                verbose=verbose,
-                timeout=timeout,
-                pre_dispatch=pre_dispatch,
-                batch_size=batch_size,
-                temp_folder=temp_folder,
-                max_nbytes=max_nbytes,
-                mmap_mode=mmap_mode,
-                prefer=prefer,
-                require=require,
-                deadline=deadline,
-                checkpoint=checkpoint,
-                seed=seed,
-                errors=errors,
-                retries=retries,
-                retry_on=retry_on,
-                backoff=backoff,
-                params=backend_kwargs,
-                surroundings=surroundings,
-            )
-            is_common = isinstance(found.backend, str) and isinstance(found.errors, str)
-            is_common = is_common and not backend_kwargs and not surroundings.params
-            if is_common and len(_remembered) < _MAX_REMEMBERED:
-                _remembered[key] = found
-        if on_event is not None and not callable(on_event):
-            raise TypeError(f"on_event={on_event!r} cannot be called; give a function that takes an Event.")
-        self._settings: Settings = found
-        self._on_event = on_event
-        self._straight = found.is_plain and on_event is None
-        self._own: Any = None  # the backend of a with block
-        self._narrator: Narrator | None = None
-        self.n_tasks: int | None = None
-        self.n_dispatched_tasks = self.n_completed_tasks = 0
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(n_jobs={self.n_jobs})"
-
-    @property
-    def n_jobs(self) -> int | None:
-        """The number asked for, by argument or configuration; None for all workers of a given executor."""
-        found = self._settings
-        return 1 if found.n_jobs is None and isinstance(found.backend, str) else found.n_jobs
-
-    @property
-    def verbose(self) -> int:
-        """How much is printed."""
-        return self._settings.verbose
-
-    @property
-    def timeout(self) -> float | None:
-        """Seconds that a task may take."""
-        return self._settings.timeout_s
-
-    @property
-    def batch_size(self) -> int | str:
-        """Tasks sent at a time."""
-        return self._settings.batch_size or "auto"
-
-    @property
-    def pre_dispatch(self) -> int | str:
-        """Most tasks taken from the input and not yet handed out."""
-        return self._settings.pre_dispatch or settings.PRE_DISPATCH
-
-    @property
-    def return_as(self) -> str:
-        """How results are handed out."""
-        return self._settings.return_as
-
     def __enter__(self) -> Self:
         """Give the object workers of its own, for all its calls."""
         fresh = getattr(settle.find_backend(self._settings), "fresh", None)
@@ -273,14 +166,6 @@ class Parallel(Logger):
         """Whether `print_progress` is somebody else's: a subclass's, or put in its place."""
         return type(self).print_progress is not _PRINT_PROGRESS or "print_progress" in vars(self)
 
-    def _print(self, message: str) -> None:
-        if self.verbose:
-            stream = sys.stderr if self.verbose < _LOUD else sys.stdout
-            stream.write(f"[{self}]: {message}\n")
-
-    def _effective_n_jobs(self) -> int:
-        return workers_of(self._settings)  # joblib has no public name for this, and many scripts call it
-
     def __call__(self, iterable: Iterable[Task]) -> Any:
         """Run the tasks.
 
@@ -295,6 +180,7 @@ class Parallel(Logger):
             The results, as `return_as` says.
         """
         if self._straight and PLACE.get().attempt == 1 and not self._is_watched():
+            self._record = None
             results = run_straight(iterable)
             self.n_dispatched_tasks = self.n_completed_tasks = len(results)
             return results
@@ -346,20 +232,63 @@ class Parallel(Logger):
         plan = settle.settle(self._settings, streams=True, blocks=False, watch=self._on_event is not None)
         return drivers.stream(lambda: self._begin(plan, iterable))
 
+    def report(self) -> Report:
+        """How the latest call spent its workers' time: print it, or let a notebook show it.
+
+        Also while the call goes on, and after it has failed.
+
+        Raises
+        ------
+        JobspanError
+            If nothing was recorded: before the first call, and where tasks ran in a plain loop that nobody watches.
+
+        Examples
+        --------
+        >>> parallel = Parallel(n_jobs=2)
+        >>> parallel(delayed(abs)(-i) for i in range(4))
+        [0, 1, 2, 3]
+        >>> parallel.report().done
+        4
+        """
+        if self._record is None:
+            raise JobspanError(
+                "nothing was recorded: there was no call yet, or its tasks ran one after the other in a plain loop, "
+                "which nobody watches. Give progress=True or on_event=, and that loop is watched, too."
+            )
+        from jobspan.follow.report import make_report  # imports statistics
+
+        return make_report(self._record)
+
     def _begin(self, plan: settle.Plan, iterable: Iterable[Task]) -> Run:
         backend, request, policy = plan
-        self.n_tasks = length_of(iterable)
+        self.n_tasks = _length_of(iterable)
         if self._own is not None and type(self._own) is type(backend):
             backend = self._own
+        display = None
+        if self._progress is not None:
+            from jobspan.follow.displays import find_display  # imports threading
+
+            display = find_display(self._progress)
         session = backend.open(request)
-        listeners: list[Listener] = []
+        self._record = Recorder(session.width)
+        listeners: list[Listener] = [self._record]
+        if display is not None:
+            from jobspan.follow.progress import Meter
+
+            listeners.append(Meter(display, self._record, self.n_tasks))
         if backend.traits.memory == "copied":
+            from jobspan.follow.echo import WarningEcho
+
             listeners.append(WarningEcho())
         if self._on_event is not None:
+            from jobspan.follow.events import EventListener
+
             listeners.append(EventListener(self._on_event, backend.traits.reports_start))
         if self._settings.verbose or self._is_watched():
             if not backend.traits.inline:
                 self._print(f"Using backend {_name_of(backend)} with {session.width} concurrent workers.")
+            from jobspan.follow.narrator import Narrator
+
             self._narrator = Narrator(self._settings.verbose, self.n_tasks, self._print, self._progressed)
             listeners.append(self._narrator)
         return begin(
@@ -377,6 +306,14 @@ class Parallel(Logger):
     def _progressed(self, dispatched: int, done: int) -> None:
         self.n_dispatched_tasks, self.n_completed_tasks = dispatched, done
         self.print_progress()
+
+
+def _length_of(calls: Any) -> int | None:
+    """Number of tasks, where the input tells without being iterated."""
+    try:
+        return len(calls)
+    except TypeError:
+        return None
 
 
 def _name_of(backend: Any) -> str:

@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Any
 
 from jobspan.backends.base import Closing, Session
-from jobspan.drive.echo import WarningEcho
+from jobspan.follow.echo import WarningEcho
 from jobspan.model import Batch, Completion, Task, Ticket
 from jobspan.schedule.batching import BatchSizer
 from jobspan.settle import Plan
@@ -111,7 +111,7 @@ class Run:
         """Wait for news of the session; the batches that are over."""
         over = []
         for fact in session.poll(timeout):
-            self._echo.hear(fact, None)
+            self._echo.hear(fact)
             if isinstance(fact, Completion):
                 job = self._under_way.pop(fact.ticket)
                 if fact.values:

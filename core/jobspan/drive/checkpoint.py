@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from itertools import groupby
 from time import monotonic
 from typing import Any, NamedTuple
 
 from jobspan.errors import JobspanError, say_once
-from jobspan.model import Batch, Completion, Fact, Task
+from jobspan.follow.listener import Listener
+from jobspan.model import Batch, Completion, Fact, Setback, Task
 from jobspan.persist.digest import SIZE, digest
 from jobspan.persist.journal import Journal, Key, read_journal
 from jobspan.persist.pickling import dumps, loads
@@ -64,7 +66,7 @@ class Checkpoint(NamedTuple):
         return {record.index: loads(data) for record, data in read_journal(self.path)}
 
 
-class Resumption:
+class Resumption(Listener):
     """One run's use of a journal, and a listener of it.
 
     Parameters
@@ -85,8 +87,8 @@ class Resumption:
         self._written_at = 0.0
         self._keys: dict[int, Key] = {}  # of tasks that were pulled and are not done, by index
 
-    def offer(self, scheduler: Scheduler, tasks: list[Task], *, ran_code: bool) -> None:
-        """Give the scheduler these tasks, or their results where these are known.
+    def offer(self, scheduler: Scheduler, listeners: Sequence[Listener], tasks: list[Task], *, ran_code: bool) -> None:
+        """Give the scheduler these tasks, or their results where these are known, which listeners are told.
 
         Raises
         ------
@@ -102,7 +104,10 @@ class Resumption:
         for known, group in groupby(pairs, key=lambda pair: pair[0] in journal):
             if known:
                 found = [journal.read(key) for key, _ in group]
+                first = scheduler.pulled
                 scheduler.know([loads(data) for data in found], sum(map(len, found)))
+                for listener in listeners:
+                    listener.known(first, len(found))
             else:
                 scheduler.offer([task for _, task in group], ran_code=ran_code)
 
@@ -135,10 +140,7 @@ class Resumption:
             known = self._functions[id(function)] = function, digest(function)
         return known[1]
 
-    def sent(self, _batch: Batch, /) -> None:
-        """Nothing is to be written for it."""
-
-    def hear(self, fact: Fact, batch: Batch | None, /) -> None:
+    def hear(self, fact: Fact, batch: Batch | None, _setbacks: Sequence[Setback], /) -> None:
         """Write the results that have come."""
         if batch is None or not isinstance(fact, Completion) or not fact.values:
             return

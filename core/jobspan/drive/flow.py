@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 from jobspan.backends.base import Closing, ExpellingSession, Session
 from jobspan.drive.failures import Errors, replacement
-from jobspan.drive.listener import Listener
+from jobspan.follow.listener import Listener
 from jobspan.model import Batch, Completion, Fact, Task, Ticket
 from jobspan.schedule.core import Emit, Fail, Finish, Look, Pull, Scheduler, Send
 from jobspan.schedule.policy import Policy
@@ -76,7 +76,7 @@ def begin(
     offer: Offer = scheduler.offer
     if resumption is not None:
         listeners = (*listeners, resumption)
-        offer = partial(resumption.offer, scheduler)
+        offer = partial(resumption.offer, scheduler, listeners)
     return Run(_flow(scheduler, session, calls, listeners, offer), session, scheduler, leaves_out)
 
 
@@ -113,6 +113,7 @@ def _flow(
                     patience_s = 0.0
                 case Pull(limit):
                     patience_s = _pull(scheduler, source, limit, partial(offer, ran_code=ran_code))
+                    _tell_end(scheduler, listeners)
                 case Fail() if not looked:  # what has arrived meanwhile is handed out first
                     looked = True
                     _settle(scheduler, (yield Wait(0.0, hungry=False)), listeners)
@@ -124,9 +125,21 @@ def _flow(
                 case None if scheduler.is_stalled(now):
                     yield Stall()
                 case None:
-                    _settle(scheduler, (yield Wait(scheduler.patience(now), scheduler.hungry)), listeners)
+                    _settle(scheduler, (yield Wait(_patience(scheduler, listeners, now), scheduler.hungry)), listeners)
     finally:
         _end(scheduler, session, closing, listeners)
+
+
+def _tell_end(scheduler: Scheduler, listeners: Sequence[Listener]) -> None:
+    if (total := scheduler.total) is not None:
+        for listener in listeners:
+            listener.ended(total)
+
+
+def _patience(scheduler: Scheduler, listeners: Sequence[Listener], now: float) -> float | None:
+    """Seconds until the scheduler or one of those who follow the run wants to be asked again."""
+    asked = scheduler.patience(now), *(listener.tick(now) for listener in listeners)
+    return min((each for each in asked if each is not None), default=None)
 
 
 def _end_late(scheduler: Scheduler, session: ExpellingSession, now: float) -> None:
@@ -185,7 +198,7 @@ def _send(scheduler: Scheduler, session: Session, ticket: Ticket, batch: Batch, 
     if _rereads(session):
         scheduler.pull_ahead()
     for listener in listeners:
-        listener.sent(batch)
+        listener.sent(ticket, batch)
 
 
 def _rereads(session: Session) -> bool:
@@ -195,7 +208,7 @@ def _rereads(session: Session) -> bool:
 
 def _settle(scheduler: Scheduler, facts: Sequence[Fact] | None, listeners: Sequence[Listener]) -> None:
     for fact in facts or ():
+        batch = scheduler.find_batch(fact.ticket)
+        setbacks = scheduler.complete(fact, monotonic()) if isinstance(fact, Completion) else ()
         for listener in listeners:
-            listener.hear(fact, scheduler.find_batch(fact.ticket))
-        if isinstance(fact, Completion):
-            scheduler.complete(fact, monotonic())
+            listener.hear(fact, batch, setbacks)

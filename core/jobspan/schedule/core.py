@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from jobspan.errors import TaskError
-from jobspan.model import SKIPPED, Batch, Completion, Running, Task, Ticket
+from jobspan.model import SKIPPED, Batch, Completion, Running, Setback, Task, Ticket
 from jobspan.schedule.backlog import Backlog
 from jobspan.schedule.batching import BatchSizer
 from jobspan.schedule.chances import Chances
@@ -156,11 +156,14 @@ class Scheduler:
         if error is not None:
             self._fail(error)
 
-    def complete(self, completion: Completion, now: float) -> None:
-        """A batch came back; late and repeated completions are ignored."""
+    def complete(self, completion: Completion, now: float) -> Sequence[Setback]:
+        """A batch came back; late and repeated completions are ignored.
+
+        Returns the attempts that have thereby come to nothing.
+        """
         batch = self._in_flight.pop(completion.ticket, None)
         if batch is None:
-            return
+            return ()
         first, tasks = batch.first, batch.tasks
         self._in_flight_tasks -= len(tasks)
         completion = self._timers.judge(batch, completion)
@@ -175,12 +178,13 @@ class Scheduler:
         if completion.lost is not None:
             for outcome in self._setbacks.lose(batch, completion, now):
                 self._accept(outcome)
-            return
+            return self._setbacks.take_news()
         if completion.error is not None:
             self._accept(self._setbacks.fail(batch, done, completion.error, completion.worker, now))
             done += 1
         if done < len(tasks):
             self._backlog.put_back(first + done, tasks[done:])
+        return self._setbacks.take_news()
 
     def _accept(self, outcome: Outcome | None) -> None:
         match outcome:
@@ -206,6 +210,11 @@ class Scheduler:
     def pulled(self) -> int:
         """Number of tasks taken from the input."""
         return self._pulled
+
+    @property
+    def total(self) -> int | None:
+        """Number of tasks of the input; None while it may have more."""
+        return None if self._source_open else self._pulled
 
     def is_stalled(self, now: float) -> bool:
         """Whether only the consumer can get the run going again: waiting for the session would hang."""

@@ -6,11 +6,11 @@ all others go again as if nothing had happened.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from jobspan.errors import InitializerError, TaskError, TaskTimeout, WorkerBootError
-from jobspan.model import SKIPPED, Batch, Completion
+from jobspan.model import SKIPPED, Batch, Completion, Setback
 from jobspan.schedule.chances import Chances
 from jobspan.schedule.policy import Policy
 from jobspan.worker.describe import add_note, call_of, task_error
@@ -31,6 +31,8 @@ class Substitute(NamedTuple):
     index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     value: Any
 
+
+Kind: TypeAlias = Literal["failed", "timed out", "lost"]
 
 Outcome: TypeAlias = Substitute | Batch | BaseException
 """What takes a place, tasks that go back to the others, or what ends the run; None: the task gets another chance."""
@@ -56,14 +58,29 @@ class Setbacks:
         self._deaths: dict[int, int] = {}  # of workers, by the index of the task that they were on
         self.failures: list[BaseException] = []
         """Those of tasks that failed for good, where the policy groups them."""
+        self._news: list[Setback] = []
 
-    def fail(self, batch: Batch, position: int, error: BaseException, worker: str, now: float) -> Outcome | None:
-        """The task at this position has raised `error`."""
+    def fail(
+        self, batch: Batch, position: int, error: BaseException, worker: str, now: float, kind: Kind = "failed"
+    ) -> Outcome | None:
+        """The task at this position has raised `error`, or had its time."""
         policy = self._policy
-        if batch.attempt <= policy.retries and isinstance(error, policy.retry_on):
+        again = batch.attempt <= policy.retries and isinstance(error, policy.retry_on)
+        self._note(kind, batch, position, error, again=batch.attempt + 1 if again else 0)
+        if again:
             self._chances.retry(batch.first + position, batch.tasks[position], batch.attempt, now)
             return None
         return self._give_up(batch, position, error, worker)
+
+    def take_news(self) -> Sequence[Setback]:
+        """The attempts that have come to nothing since this was last asked."""
+        if not self._news:
+            return ()
+        news, self._news = self._news, []
+        return news
+
+    def _note(self, kind: Kind, batch: Batch, position: int, error: BaseException, *, again: int) -> None:
+        self._news.append(Setback(batch.first + position, kind, error, again))
 
     def _give_up(self, batch: Batch, position: int, error: BaseException, worker: str) -> Outcome:
         if not self._policy.tolerant or isinstance(error, KeyboardInterrupt):
@@ -86,32 +103,43 @@ class Setbacks:
         assert lost is not None, "or nothing was lost"
         died = isinstance(lost, WorkerLost)
         is_own = died or isinstance(lost, TaskTimeout)
+        done, count = len(completion.values), len(batch.tasks)
         if completion.ends_run or isinstance(lost, _HOPELESS) or not (is_own or self._policy.tolerant):
+            for position in range(done, count if begun is None else begun):
+                self._note("lost", batch, position, lost, again=0)
             yield lost
             return
-        done, count = len(completion.values), len(batch.tasks)
-        if begun is None:
-            if count - done > 1:  # each of them alone, to find out which it was
-                self._chances.repeat(batch.part(done, count))
-                return
-            begun = count
+        if begun is None and count - done > 1:  # each of them alone, to find out which it was
+            for position in range(done, count):
+                self._note("lost", batch, position, lost, again=batch.attempt)
+            self._chances.repeat(batch.part(done, count))
+            return
+        begun = count if begun is None else begun
         at = begun - 1
+        for position in range(done, at):  # their results are lost with the worker
+            self._note("lost", batch, position, lost, again=batch.attempt)
         yield from self._spare(batch.part(done, at))
         yield from self._spare(batch.part(max(done, begun), count))
         if at < done:
             return
-        if died:
-            index, task = batch.first + at, batch.tasks[at]
-            deaths = self._deaths[index] = self._deaths.get(index, 0) + 1
-            add_note(lost, f"task {index} was running there: {call_of(task)}, attempt {batch.attempt}")
-            if batch.attempt <= self._policy.retries and deaths < MOST_DEATHS:
-                self._chances.retry(index, task, batch.attempt, now)
-                return
-        elif isinstance(lost, TaskTimeout):
-            if (outcome := self.fail(batch, at, lost, completion.worker, now)) is not None:
+        if isinstance(lost, TaskTimeout):
+            if (outcome := self.fail(batch, at, lost, completion.worker, now, "timed out")) is not None:
                 yield outcome
             return
-        yield self._give_up(batch, at, lost, completion.worker)
+        again = died and self._has_chance(batch, at, lost)
+        self._note("lost", batch, at, lost, again=batch.attempt + 1 if again else 0)
+        if again:
+            self._chances.retry(batch.first + at, batch.tasks[at], batch.attempt, now)
+        else:
+            yield self._give_up(batch, at, lost, completion.worker)
+
+    def _has_chance(self, batch: Batch, position: int, lost: BaseException) -> bool:
+        """Whether the task under which a worker died goes again."""
+        index = batch.first + position
+        deaths = self._deaths[index] = self._deaths.get(index, 0) + 1
+        call = call_of(batch.tasks[position])
+        add_note(lost, f"task {index} was running there: {call}, attempt {batch.attempt}")
+        return batch.attempt <= self._policy.retries and deaths < MOST_DEATHS
 
     def _spare(self, batch: Batch) -> Iterator[Batch]:
         """Let tasks that are not to blame go again, at the same attempt."""

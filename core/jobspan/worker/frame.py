@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobspan.model import Warned
 from jobspan.worker.carry import Provided, ask
 from jobspan.worker.context import PLACE, Place
 from jobspan.worker.prepare import Initializer, pack_initializer, run_once
-from jobspan.worker.relay import Relay, flush, reopen_streams, switch
+
+if TYPE_CHECKING:
+    from jobspan.worker.relay import Relay
 
 
 class Frame(NamedTuple):
@@ -125,6 +127,8 @@ def established(frame: Arrived, warned: list[Warned]) -> Iterator[None]:
     InitializerError
         If the initializer failed here.
     """
+    from jobspan.worker.relay import flush, reopen_streams, switch  # which the caller's side does without
+
     reopen_streams()
     switch(frame.relay)
     try:

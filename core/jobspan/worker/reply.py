@@ -52,11 +52,12 @@ def _encode(
     outcome: Completion, first: int, tasks: Sequence[Task], buffer_callback: BufferSink | None, least: int = 0
 ) -> bytes:
     values, worker, seconds, spans = outcome.values, outcome.worker, outcome.seconds, outcome.spans
+    begin = outcome.begin
     warned = tuple(map(tuple, outcome.warned))
     error = None if outcome.error is None else _portable(outcome.error)
     reducer = _mapped_reducer(least)
     try:
-        reply = (values, error, None, worker, seconds, spans, warned)
+        reply = (values, error, None, worker, seconds, spans, warned, begin)
         return dumps(reply, buffer_callback=buffer_callback, least=least, reducer=reducer)
     except Exception as refusal:  # noqa: BLE001  a reducer may raise anything
         good = next((i for i, value in enumerate(values) if not is_picklable(value)), None)
@@ -65,7 +66,7 @@ def _encode(
         index = first + good
         unpicklable = explain([(f"the result of task {index}", values[good])], refusal)
         note_task(unpicklable, index, tasks[good], worker)
-        reply = (values[:good], unpicklable, None, worker, seconds, spans[: good + 1], warned)
+        reply = (values[:good], unpicklable, None, worker, seconds, spans[: good + 1], warned, begin)
         return dumps(reply, buffer_callback=buffer_callback, least=least, reducer=reducer)
 
 
@@ -80,7 +81,7 @@ def _mapped_reducer(least: int) -> Reducer | None:
 
 def encode_lost(error: BaseException, worker: str) -> bytes:
     """A batch that did not come to run."""
-    return dumps(([], None, _portable(error), worker, 0.0, (), ()))
+    return dumps(([], None, _portable(error), worker, 0.0, (), (), 0.0))
 
 
 def _portable(error: BaseException) -> BaseException:
@@ -103,8 +104,9 @@ def decode_reply(ticket: Ticket, reply: Reply, buffers: Sequence[Any] = ()) -> C
         finally:
             segments.remove(segment)  # who has it mapped keeps it
     nbytes = len(payload) + sum(memoryview(buffer).nbytes for buffer in buffers)
-    values, error, lost, worker, seconds, spans, warned = loads(payload, buffers=buffers)
-    return Completion(ticket, values, error, lost, worker, seconds, nbytes, spans, [Warned(*each) for each in warned])
+    values, error, lost, worker, seconds, spans, warned, begin = loads(payload, buffers=buffers)
+    told = [Warned(*each) for each in warned]
+    return Completion(ticket, values, error, lost, worker, seconds, nbytes, spans, told, begin=begin)
 
 
 def discard_reply(reply: Any) -> None:

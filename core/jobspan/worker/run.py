@@ -14,7 +14,6 @@ from typing import Any, Protocol
 from jobspan.model import Completion, Task, Ticket
 from jobspan.worker.context import OUTSIDE, PLACE, Place
 from jobspan.worker.describe import add_note, is_task, not_a_task, note_task
-from jobspan.worker.streams import STREAMS, Streams
 
 
 class Slot(Protocol):
@@ -35,6 +34,8 @@ LEFT = -1.0
 
 _NEVER = float("inf")
 _UNKNOWN_SIZE = 64
+_FEW = 4
+"""So many tasks or fewer are always timed one by one: a batch costs more than that."""
 
 
 def run_tasks(
@@ -72,7 +73,7 @@ def run_tasks(
     budget_s : float, optional
         Come back after this many seconds with what is finished.
     watch : bool
-        Record the start and end of each task.
+        Record the start and end of each task, however many there are.
     measure : bool
         Add up the sizes of the values.
     started : callable, optional
@@ -85,15 +86,19 @@ def run_tasks(
     values = [] if values is None else values
     spans: list[tuple[float, float]] = []
     error: BaseException | None = None
-    streams = None if seed is None else STREAMS.set(Streams(seed, first, values, place.level))
+    streams = None
+    if seed is not None:
+        from jobspan.worker.streams import STREAMS, Streams
+
+        streams = STREAMS.set(Streams(seed, first, values, place.level))
     token = PLACE.set(place if attempt == 1 else place._replace(attempt=attempt))
-    begin = perf_counter()
+    at, begin = time(), perf_counter()
     deadline = _NEVER if budget_s is None else begin + budget_s
     if slot is not None:
         slot[FINISHED] = 0
         slot[SINCE] = begin
     try:
-        if watch:
+        if watch or len(tasks) <= _FEW:
             _run_watched(tasks, values, spans, deadline, first, started, slot)
         elif slot is not None:
             _run_noted(tasks, values, deadline, slot)
@@ -108,10 +113,10 @@ def run_tasks(
     finally:
         PLACE.reset(token)
         if streams is not None:
-            STREAMS.reset(streams)
+            streams.var.reset(streams)
     seconds = perf_counter() - begin
     nbytes = sum(map(size_of, values)) if measure else 0
-    return Completion(ticket, values, error, None, worker, seconds, nbytes, spans)
+    return Completion(ticket, values, error, None, worker, seconds, nbytes, spans, begin=at)
 
 
 def _run_watched(

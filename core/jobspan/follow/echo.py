@@ -7,21 +7,20 @@ the run fails, and no warning takes the place of its failure.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 
-from jobspan.model import Batch, Completion, Fact, Warned
+from jobspan.follow.listener import Listener
+from jobspan.model import Batch, Completion, Fact, Setback, Warned
 
 
-class WarningEcho:
+class WarningEcho(Listener):
     """Collects the warnings of one run."""
 
     def __init__(self) -> None:
         self._times: dict[Warned, int] = {}
 
-    def sent(self, _batch: Batch, /) -> None:
-        """Nothing was warned of yet."""
-
-    def hear(self, fact: Fact, _batch: Batch | None, /) -> None:
+    def hear(self, fact: Fact, _batch: Batch | None = None, _setbacks: Sequence[Setback] = (), /) -> None:
         """Collect."""
         if isinstance(fact, Completion):
             for warned in fact.warned:

@@ -5,18 +5,18 @@ Invariant: prints in the thread that drives the run; how often depends on the ve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Any
 
-from jobspan.model import Batch, Completion, Fact
+from jobspan.follow.listener import Listener
+from jobspan.model import Batch, Completion, Fact, Setback, Ticket
 
 _UNKNOWN = 3  # digits for a number of tasks that is not known yet
 _ALL = 10
 """From a higher verbosity on, every batch is told of."""
 
 
-class Narrator:
+class Narrator(Listener):
     """Tells how far a run is.
 
     Parameters
@@ -43,11 +43,11 @@ class Narrator:
         self._done = 0
         self._told = 0  # number of messages
 
-    def sent(self, batch: Batch, /) -> None:
+    def sent(self, _ticket: Ticket, batch: Batch, /) -> None:
         """Count what is on its way."""
         self._reached = max(self._reached, batch.first + len(batch.tasks))
 
-    def hear(self, fact: Fact, _batch: Batch | None, /) -> None:
+    def hear(self, fact: Fact, _batch: Batch | None, _setbacks: Sequence[Setback], /) -> None:
         """Count what was finished."""
         if isinstance(fact, Completion) and fact.values:
             self._done += len(fact.values)
@@ -91,11 +91,3 @@ def format_seconds(seconds: float) -> str:
     ('   2.3s', ' 1.2min')
     """
     return f"{seconds / 60:4.1f}min" if seconds > 60 else f"{seconds:6.1f}s"
-
-
-def length_of(calls: Any) -> int | None:
-    """Number of tasks, where the input tells without being iterated."""
-    try:
-        return len(calls)
-    except TypeError:
-        return None

@@ -1,0 +1,1 @@
+"""Those who follow a run: what they show, count and keep of it."""

@@ -1,0 +1,325 @@
+"""Who shows progress: a bar of our own, lines in a log, tqdm, rich, or the user's function.
+
+Invariant: one bar at a time in a process, and none from inside a task; a stream that takes no text ends no run.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+from jobspan.follow.progress import OFTEN_S, Display, Progress
+from jobspan.worker.context import PLACE
+
+OnProgress: TypeAlias = Callable[[Progress], object]
+
+NAMES = ("bar", "tqdm", "rich")
+_SELDOM_S = 1.0
+_LINES_S = 10.0
+_NOTEBOOKS = ("ipykernel", "pyodide_kernel")
+_COLUMNS = 80
+_LEAST_BAR = 8
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def check(wanted: Any) -> None:
+    """Raise for what is no ``progress``."""
+    if not (wanted is None or isinstance(wanted, bool) or callable(wanted) or wanted in NAMES):
+        raise ValueError(
+            f"progress={wanted!r} is none of True, False, {', '.join(map(repr, NAMES))}, or a function of a Progress."
+        )
+
+
+def find_display(wanted: Any) -> Display | None:
+    """The display that ``progress`` means here; None for none.
+
+    Raises
+    ------
+    ImportError
+        If it is a package's, and that is not installed.
+    """
+    if not wanted or (PLACE.get().level and not callable(wanted)):
+        return None
+    if wanted == "tqdm":
+        return Tqdm()
+    if wanted == "rich":
+        return Rich()
+    if wanted is not True and callable(wanted):
+        return Function(wanted)
+    stream = sys.stderr
+    if stream is None:  # a program without a console
+        return None
+    if _is_notebook(stream) or (_is_terminal(stream) and os.environ.get("TERM") != "dumb"):
+        return Bar(stream)
+    return Lines(stream)
+
+
+def _is_terminal(stream: Any) -> bool:
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):  # not quite a stream, or closed
+        return False
+
+
+def _is_notebook(stream: Any) -> bool:
+    return type(stream).__module__.partition(".")[0] in _NOTEBOOKS
+
+
+_places: dict[int, threading.Lock] = {}
+
+
+class _OneBar:
+    """The place for a bar, of which a process has one."""
+
+    often_s = OFTEN_S
+    seldom_s = _SELDOM_S
+
+    def __init__(self) -> None:
+        self._place: threading.Lock | None = None
+
+    def _has_place(self) -> bool:
+        if self._place is None:
+            place = _places.setdefault(os.getpid(), threading.Lock())
+            if not place.acquire(blocking=False):
+                return False
+            self._place = place
+        return True
+
+    def _leave(self) -> None:
+        if self._place is not None:
+            self._place.release()
+            self._place = None
+
+
+class Bar(_OneBar):
+    """One line that is written over and over, for terminals and notebooks."""
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__()
+        self._stream = stream
+        self._length = 0
+        self._has_blocks = _takes(stream, _EIGHTHS)
+
+    def show(self, progress: Progress, /) -> None:
+        """Draw it over what was there."""
+        if self._has_place():
+            columns = self._count_columns()
+            line = render(progress, columns, blocks=self._has_blocks)
+            _write(self._stream, f"\r{line}{' ' * (min(self._length, columns) - len(line))}")
+            self._length = len(line)
+
+    def close(self, progress: Progress, _complete: bool, /) -> None:
+        """Leave the last one there."""
+        self.show(progress)
+        if self._place is not None:
+            _write(self._stream, "\n")
+            self._leave()
+
+    def _count_columns(self) -> int:
+        """One less than there are: in some terminals, the last one begins another line."""
+        if _is_notebook(self._stream):
+            return _COLUMNS
+        try:
+            return (os.get_terminal_size(self._stream.fileno()).columns or _COLUMNS) - 1
+        except (AttributeError, OSError, ValueError):  # it only says that it is a terminal
+            return _COLUMNS - 1
+
+
+class Lines:
+    """A line now and then, for log files."""
+
+    often_s = seldom_s = _LINES_S
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def show(self, progress: Progress, /) -> None:
+        """Write a line."""
+        _write(self._stream, f"jobspan: {', '.join(in_words(progress))}\n")
+
+    def close(self, progress: Progress, _complete: bool, /) -> None:
+        """Write the last one."""
+        self.show(progress)
+
+
+class Function:
+    """The user's own."""
+
+    often_s = OFTEN_S
+    seldom_s = _SELDOM_S
+
+    def __init__(self, function: OnProgress) -> None:
+        self._function = function
+
+    def show(self, progress: Progress, /) -> None:
+        """Call it."""
+        self._function(progress)
+
+    def close(self, progress: Progress, complete: bool, /) -> None:
+        """Call it; what it raises does not hide what a run has failed with."""
+        if complete:
+            self._function(progress)
+        else:
+            with suppress(Exception):
+                self._function(progress)
+
+
+class Tqdm(_OneBar):
+    """A bar of tqdm's, in notebooks a widget."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        try:
+            from tqdm.auto import tqdm
+        except ImportError as error:
+            raise _missing("tqdm") from error
+        self._make = tqdm
+        self._bar: Any = None
+
+    def show(self, progress: Progress, /) -> None:
+        """Bring it up to date."""
+        if not self._has_place():
+            return
+        if self._bar is None:
+            self._bar = self._make(total=progress.total, unit="task", mininterval=0, miniters=0)
+        bar = self._bar
+        if progress.total != bar.total:
+            begun = bar.start_t
+            bar.reset(progress.total)
+            bar.start_t = begun
+        bar.initial, bar.n = progress.known, progress.finished  # so that its rate does not count what was known
+        if setbacks := _setbacks(progress):
+            bar.set_postfix_str(", ".join(setbacks), refresh=False)
+        bar.refresh()
+
+    def close(self, progress: Progress, _complete: bool, /) -> None:
+        """Leave the last one there."""
+        self.show(progress)
+        if self._bar is not None:
+            self._bar.close()
+        self._leave()
+
+
+class Rich(_OneBar):
+    """A bar of rich's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        try:
+            from rich.console import Console
+            from rich.progress import BarColumn, TextColumn
+            from rich.progress import Progress as Live
+        except ImportError as error:
+            raise _missing("rich") from error
+        columns = BarColumn(), TextColumn("{task.fields[words]}")
+        self._live = Live(*columns, console=Console(stderr=True), auto_refresh=False)  # or it starts a thread
+        self._task: Any = None
+
+    def show(self, progress: Progress, /) -> None:
+        """Bring it up to date."""
+        if not self._has_place():
+            return
+        words = ", ".join(in_words(progress))
+        if self._task is None:
+            self._live.start()
+            self._task = self._live.add_task("", total=None, words=words)
+        self._live.update(self._task, completed=progress.finished, total=progress.total, words=words)
+        self._live.refresh()
+
+    def close(self, progress: Progress, _complete: bool, /) -> None:
+        """Leave the last one there."""
+        self.show(progress)
+        if self._task is not None:
+            self._live.stop()
+        self._leave()
+
+
+def _missing(name: str) -> ImportError:
+    return ImportError(
+        f"progress={name!r} shows the bar of the package {name}, which is not installed: 'pip install {name}', or "
+        f"write progress=True for one that needs nothing.",
+        name=name,
+    )
+
+
+def render(progress: Progress, columns: int, *, blocks: bool) -> str:
+    """A bar and words, of `columns` characters at most.
+
+    >>> half = Progress(5, 10, 0, 1, 0, 2.5, 2.0, 2.5)
+    >>> render(half, 60, blocks=False)
+    ' 50% |#######       | 5/10, 2.0/s, 0:02, 0:02 left, 1 failed'
+    """
+    words = in_words(progress)
+    if progress.total:
+        percent = f"{100 * progress.finished // progress.total:3}%"
+        while len(words) > 1 and len(percent) + 1 + len(", ".join(words)) > columns:
+            del words[1]  # from the least important on
+        room = columns - len(percent) - len(", ".join(words)) - 4
+        bar = f" |{_bar(progress.finished / progress.total, room, blocks)}| " if room >= _LEAST_BAR else " "
+        return f"{percent}{bar}{', '.join(words)}"[:columns]
+    return ", ".join(words)[:columns]
+
+
+def _bar(share: float, room: int, blocks: bool) -> str:
+    room = min(room, 40)
+    if not blocks:
+        return ("#" * int(share * room)).ljust(room)
+    full, eighths = divmod(int(share * room * 8), 8)
+    return (_EIGHTHS[8] * full + (_EIGHTHS[eighths] if eighths else "")).ljust(room)
+
+
+def in_words(progress: Progress) -> list[str]:
+    """How far it is, the count first.
+
+    >>> in_words(Progress(40, 40, 0, 0, 2, 75.0, 0.5, 0.0))
+    ['40/40', '2.0 s/task', '1:15', '2 retried']
+    """
+    total = progress.total
+    words = [f"{progress.finished} done" if total is None else f"{progress.finished}/{total}"]
+    if progress.rate:
+        rate = progress.rate
+        words.append(
+            f"{rate:.1f}/s" if 1 <= rate < 100 else f"{rate:.0f}/s" if rate >= 100 else f"{1 / rate:.1f} s/task"
+        )
+    words.append(clock(progress.elapsed_s))
+    if progress.left_s:
+        words.append(f"{clock(progress.left_s)} left")
+    if progress.known:
+        words.append(f"{progress.known} from checkpoint")
+    return words + _setbacks(progress)
+
+
+def _setbacks(progress: Progress) -> list[str]:
+    counts = {"failed": progress.failed, "retried": progress.retried}
+    return [f"{count} {what}" for what, count in counts.items() if count]
+
+
+def clock(seconds: float) -> str:
+    """A duration as clocks show it.
+
+    >>> clock(7.9), clock(75), clock(3675)
+    ('0:07', '1:15', '1:01:15')
+    """
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def _takes(stream: Any, text: str) -> bool:
+    if _is_notebook(stream):
+        return True
+    try:
+        text.encode(getattr(stream, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def _write(stream: Any, text: str) -> None:
+    with suppress(OSError, ValueError):  # closed, or nobody reads it
+        stream.write(text)
+        stream.flush()

@@ -1,0 +1,71 @@
+"""What ``Parallel(on_event=...)`` is called with, and when.
+
+Invariant: on every backend each attempt that ran tells ``started`` and then what became of it. The tasks that are
+finished are those ``done``, ``failed``, ``timed out`` and ``lost``, less those ``retried``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from time import time
+from typing import TypeAlias
+
+from jobspan.errors import TaskTimeout
+from jobspan.follow.listener import Listener
+from jobspan.model import Batch, Completion, Event, Fact, Setback, Started
+from jobspan.worker.run import size_of
+
+OnEvent: TypeAlias = Callable[[Event], object]
+
+_NAN = float("nan")
+
+
+class EventListener(Listener):
+    """Makes events of what happens.
+
+    Parameters
+    ----------
+    on_event : callable
+        Called with each `Event`.
+    reports_start : bool
+        Whether workers tell of a task's start when it begins; otherwise that is made up when its end is known.
+    """
+
+    def __init__(self, on_event: OnEvent, reports_start: bool) -> None:
+        self._on_event = on_event
+        self._reports_start = reports_start
+
+    def known(self, first: int, count: int, /) -> None:
+        """Tell of results that were in the checkpoint."""
+        for index in range(first, first + count):
+            self._on_event(Event("done", index, "", _NAN, _NAN))
+
+    def hear(self, fact: Fact, batch: Batch | None, setbacks: Sequence[Setback], /) -> None:
+        """Tell of starts, ends and setbacks."""
+        if batch is None:
+            return
+        if isinstance(fact, Started):
+            self._on_event(Event("started", fact.index, fact.worker, fact.at, _NAN, batch.attempt))
+            return
+        for position, (start, end) in enumerate(fact.spans):
+            index = batch.first + position
+            if not self._reports_start:
+                self._on_event(Event("started", index, fact.worker, start, _NAN, batch.attempt))
+            if position < len(fact.values):
+                nbytes = size_of(fact.values[position])
+                self._on_event(Event("done", index, fact.worker, start, end, batch.attempt, nbytes))
+        for setback in setbacks:
+            self._tell_setback(setback, fact, batch)
+
+    def _tell_setback(self, setback: Setback, completion: Completion, batch: Batch) -> None:
+        index, kind, error, again = setback
+        start = end = _NAN
+        position = index - batch.first
+        if position < len(completion.spans):
+            start, end = completion.spans[position]
+        elif isinstance(error, TaskTimeout):
+            end = time()
+            start = end - error.elapsed
+        self._on_event(Event(kind, index, completion.worker, start, end, batch.attempt, 0, error))
+        if again:
+            self._on_event(Event("retried", index, "", _NAN, _NAN, again))

@@ -1,0 +1,44 @@
+"""Those who follow a run: what each of them is told, and when.
+
+Invariant: a listener hears of a fact after the scheduler has settled it and before the consumer sees a result of it, in
+the thread that drives the run; what it raises ends the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jobspan.model import Batch, Fact, Setback, Ticket
+
+
+class Listener:
+    """Follows one run; a subclass has the methods for what it wants to know."""
+
+    def known(self, first: int, count: int, /) -> None:
+        """The results of so many tasks, from index `first` on, were there before the run."""
+
+    def ended(self, total: int, /) -> None:
+        """The input has ended; this is how many tasks it had."""
+
+    def sent(self, ticket: Ticket, batch: Batch, /) -> None:
+        """A batch is on its way."""
+
+    def hear(self, fact: Fact, batch: Batch | None, setbacks: Sequence[Setback], /) -> None:
+        """A fact has come.
+
+        Parameters
+        ----------
+        fact : Fact
+            What has come.
+        batch : Batch or None
+            What its ticket stands for; None if that is no longer in flight, and the fact of no consequence.
+        setbacks : sequence of Setback
+            The attempts that have thereby come to nothing.
+        """
+
+    def tick(self, now: float, /) -> float | None:  # noqa: ARG002  for subclasses
+        """The run is about to wait; returns after how many seconds, at most, to be asked again."""
+        return None
+
+    def end(self, complete: bool, /) -> None:
+        """The run is over; `complete` tells whether every task was done."""
