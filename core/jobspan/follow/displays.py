@@ -72,8 +72,8 @@ def _is_notebook(stream: Any) -> bool:
 _places: dict[int, threading.Lock] = {}
 
 
-class _OneBar:
-    """The place for a bar, of which a process has one."""
+class _Alone:
+    """A display that shows nothing while another one is there."""
 
     often_s = OFTEN_S
     seldom_s = _SELDOM_S
@@ -81,21 +81,35 @@ class _OneBar:
     def __init__(self) -> None:
         self._place: threading.Lock | None = None
 
-    def _has_place(self) -> bool:
-        if self._place is None:
-            place = _places.setdefault(os.getpid(), threading.Lock())
-            if not place.acquire(blocking=False):
-                return False
+    def open(self) -> None:
+        """Take the place, if it is free."""
+        place = _places.setdefault(os.getpid(), threading.Lock())  # a forked child has its own
+        if place.acquire(blocking=False):
             self._place = place
-        return True
 
-    def _leave(self) -> None:
+    def show(self, progress: Progress, /) -> None:
+        """Show it if the place is taken by this one."""
         if self._place is not None:
-            self._place.release()
-            self._place = None
+            self._show(progress)
+
+    def close(self, progress: Progress, _complete: bool, /) -> None:
+        """Show it, and leave the place to others."""
+        if self._place is not None:
+            try:
+                self._show(progress)
+                self._finish()
+            finally:
+                self._place.release()
+                self._place = None
+
+    def _show(self, progress: Progress) -> None:
+        raise NotImplementedError
+
+    def _finish(self) -> None:
+        """What was shown stays."""
 
 
-class Bar(_OneBar):
+class Bar(_Alone):
     """One line that is written over and over, for terminals and notebooks."""
 
     def __init__(self, stream: Any) -> None:
@@ -104,20 +118,14 @@ class Bar(_OneBar):
         self._length = 0
         self._has_blocks = _takes(stream, _EIGHTHS)
 
-    def show(self, progress: Progress, /) -> None:
-        """Draw it over what was there."""
-        if self._has_place():
-            columns = self._count_columns()
-            line = render(progress, columns, blocks=self._has_blocks)
-            _write(self._stream, f"\r{line}{' ' * (min(self._length, columns) - len(line))}")
-            self._length = len(line)
+    def _show(self, progress: Progress) -> None:
+        columns = self._count_columns()
+        line = render(progress, columns, blocks=self._has_blocks)
+        _write(self._stream, f"\r{line}{' ' * (min(self._length, columns) - len(line))}")  # over what was there
+        self._length = len(line)
 
-    def close(self, progress: Progress, _complete: bool, /) -> None:
-        """Leave the last one there."""
-        self.show(progress)
-        if self._place is not None:
-            _write(self._stream, "\n")
-            self._leave()
+    def _finish(self) -> None:
+        _write(self._stream, "\n")
 
     def _count_columns(self) -> int:
         """One less than there are: in some terminals, the last one begins another line."""
@@ -129,21 +137,17 @@ class Bar(_OneBar):
             return _COLUMNS - 1
 
 
-class Lines:
+class Lines(_Alone):
     """A line now and then, for log files."""
 
     often_s = seldom_s = _LINES_S
 
     def __init__(self, stream: Any) -> None:
+        super().__init__()
         self._stream = stream
 
-    def show(self, progress: Progress, /) -> None:
-        """Write a line."""
+    def _show(self, progress: Progress) -> None:
         _write(self._stream, f"jobspan: {', '.join(in_words(progress))}\n")
-
-    def close(self, progress: Progress, _complete: bool, /) -> None:
-        """Write the last one."""
-        self.show(progress)
 
 
 class Function:
@@ -154,6 +158,9 @@ class Function:
 
     def __init__(self, function: OnProgress) -> None:
         self._function = function
+
+    def open(self) -> None:
+        """There is nothing to do."""
 
     def show(self, progress: Progress, /) -> None:
         """Call it."""
@@ -168,7 +175,7 @@ class Function:
                 self._function(progress)
 
 
-class Tqdm(_OneBar):
+class Tqdm(_Alone):
     """A bar of tqdm's, in notebooks a widget."""
 
     def __init__(self) -> None:
@@ -180,10 +187,7 @@ class Tqdm(_OneBar):
         self._make = tqdm
         self._bar: Any = None
 
-    def show(self, progress: Progress, /) -> None:
-        """Bring it up to date."""
-        if not self._has_place():
-            return
+    def _show(self, progress: Progress) -> None:
         if self._bar is None:
             self._bar = self._make(total=progress.total, unit="task", mininterval=0, miniters=0)
         bar = self._bar
@@ -196,15 +200,11 @@ class Tqdm(_OneBar):
             bar.set_postfix_str(", ".join(setbacks), refresh=False)
         bar.refresh()
 
-    def close(self, progress: Progress, _complete: bool, /) -> None:
-        """Leave the last one there."""
-        self.show(progress)
-        if self._bar is not None:
-            self._bar.close()
-        self._leave()
+    def _finish(self) -> None:
+        self._bar.close()
 
 
-class Rich(_OneBar):
+class Rich(_Alone):
     """A bar of rich's."""
 
     def __init__(self) -> None:
@@ -219,10 +219,7 @@ class Rich(_OneBar):
         self._live = Live(*columns, console=Console(stderr=True), auto_refresh=False)  # or it starts a thread
         self._task: Any = None
 
-    def show(self, progress: Progress, /) -> None:
-        """Bring it up to date."""
-        if not self._has_place():
-            return
+    def _show(self, progress: Progress) -> None:
         words = ", ".join(in_words(progress))
         if self._task is None:
             self._live.start()
@@ -230,12 +227,8 @@ class Rich(_OneBar):
         self._live.update(self._task, completed=progress.finished, total=progress.total, words=words)
         self._live.refresh()
 
-    def close(self, progress: Progress, _complete: bool, /) -> None:
-        """Leave the last one there."""
-        self.show(progress)
-        if self._task is not None:
-            self._live.stop()
-        self._leave()
+    def _finish(self) -> None:
+        self._live.stop()
 
 
 def _missing(name: str) -> ImportError:

@@ -62,6 +62,9 @@ class Display(Protocol):
     seldom_s: float
     """Seconds between two showings if nothing was finished in between."""
 
+    def open(self) -> None:
+        """The run begins."""
+
     def show(self, progress: Progress, /) -> None:
         """Show it."""
 
@@ -120,6 +123,7 @@ class Meter(Listener):
         self._record = record
         self._total = total
         self._begun = now
+        self._is_open = False
         self._pace: Pace | None = None  # made when the first batch is sent
         self._sent = 0  # tasks of the latest batch, if it was sent since the last tick
         self._busy_until = now  # as far as the latest batch tells
@@ -145,6 +149,9 @@ class Meter(Listener):
 
     def tick(self, now: float, /) -> float:
         """Show it if it is time to."""
+        if not self._is_open:
+            self._is_open = True
+            self._display.open()
         if self._sent:
             self._pace = self._pace or Pace(now)
             self._busy_until = now + self._sent * self._mean_s()
