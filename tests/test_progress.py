@@ -400,8 +400,7 @@ def test_the_last_task_is_given_the_time_that_tasks_take(clock: list[float]) -> 
     run = Scripted(clock, 11, width=10)
     run.send(10)
     run.finish(10.0, 10)
-    for lane in run.record.lanes.values():
-        lane.busy_s = 100.0  # ten workers had ten seconds each
+    run.record.spent_s = 100.0  # ten workers had ten seconds each
     run.send(1)
     assert run.look().left_s == pytest.approx(9.9, abs=0.2)
 

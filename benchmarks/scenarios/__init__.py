@@ -1,7 +1,19 @@
 """Every scenario, in the order of the report."""
 
 from rows import Scenario
-from scenarios import checkpoint, cold, consumer, errors, faults, imports, parallel, sequential, sharing, uneven
+from scenarios import (
+    checkpoint,
+    cold,
+    consumer,
+    errors,
+    faults,
+    following,
+    imports,
+    parallel,
+    sequential,
+    sharing,
+    uneven,
+)
 
 ALL: tuple[Scenario, ...] = (
     imports.SCENARIO,
@@ -15,6 +27,7 @@ ALL: tuple[Scenario, ...] = (
     consumer.SCENARIO,
     errors.SCENARIO,
     faults.SCENARIO,
+    following.SCENARIO,
     checkpoint.SCENARIO,
     sharing.SCENARIO,
 )

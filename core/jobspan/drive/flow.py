@@ -138,8 +138,12 @@ def _tell_end(scheduler: Scheduler, listeners: Sequence[Listener]) -> None:
 
 def _patience(scheduler: Scheduler, listeners: Sequence[Listener], now: float) -> float | None:
     """Seconds until the scheduler or one of those who follow the run wants to be asked again."""
-    asked = scheduler.patience(now), *(listener.tick(now) for listener in listeners)
-    return min((each for each in asked if each is not None), default=None)
+    patience_s = scheduler.patience(now)
+    for listener in listeners:
+        asked_s = listener.tick(now)
+        if asked_s is not None and (patience_s is None or asked_s < patience_s):
+            patience_s = asked_s
+    return patience_s
 
 
 def _end_late(scheduler: Scheduler, session: ExpellingSession, now: float) -> None:

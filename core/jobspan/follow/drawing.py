@@ -90,5 +90,6 @@ def compose(report: Report) -> str:
     slowest = "".join(f"<li>{escape(describe(stretch))}</li>" for stretch in report.slowest)
     return (
         f'<div style="{_STYLE};padding:8px"><p>{escape(report.summary())}</p>{draw(report)}'
-        f'<table style="border-collapse:collapse;font:inherit">{table}</table><p>slowest tasks</p><ol>{slowest}</ol></div>'
+        f'<table style="border-collapse:collapse;font:inherit">{table}</table>'
+        f"<p>slowest tasks</p><ol>{slowest}</ol></div>"
     )

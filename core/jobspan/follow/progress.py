@@ -170,7 +170,7 @@ class Meter(Listener):
     def _mean_s(self) -> float:
         record = self._record
         ran = record.done + record.failed
-        return sum(lane.busy_s for lane in record.lanes.values()) / ran if ran else 0.0
+        return record.spent_s / ran if ran else 0.0
 
     def _measure(self, now: float) -> Progress:
         record = self._record

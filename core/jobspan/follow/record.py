@@ -6,18 +6,22 @@ however long the run is.
 
 from __future__ import annotations
 
+from _thread import allocate_lock
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import time
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from jobspan.errors import TaskTimeout
 from jobspan.follow.listener import Listener
 from jobspan.model import Batch, Completion, Fact, Setback, Ticket
 
+T = TypeVar("T")
+
 KEPT = 10_000
 SLOWEST = 3
 _NOBODY = "a worker unknown"
+_UNREAD = 256
 
 
 class Stretch(NamedTuple):
@@ -50,6 +54,21 @@ class Stretch(NamedTuple):
         return self.end - self.begin
 
 
+class Returned(NamedTuple):
+    """A batch that came back: who had it, what became of it, and when."""
+
+    worker: str
+    first: int
+    done: int
+    has_failed: bool
+    spans: Sequence[tuple[float, float]]
+    late: Sequence[Stretch]
+    sent: float
+    begin: float
+    seconds: float
+    heard: float
+
+
 class Lane:
     """One worker's part in a run, in sums."""
 
@@ -73,72 +92,38 @@ class Lane:
         self.end, self.heard = end, heard
 
 
-class Recorder(Listener):
-    """Keeps the record of one run."""
+class Sums:
+    """What is made of the batches of one run."""
 
-    def __init__(self, width: int) -> None:
-        self.width = width
-        self.begin = time()
-        self.over_at: float | None = None
+    def __init__(self, begin: float) -> None:
         self.lanes: dict[str, Lane] = {}
         self.stretches: deque[Stretch] = deque(maxlen=KEPT)
         self.slowest: list[Stretch] = []
         self.untimed = 0  # tasks that were timed with others only
-        self.done = self.failed = self.retried = self.found = 0
-        self._sent: dict[Ticket, float] = {}
+        self._begin = begin
 
-    def known(self, _first: int, count: int, /) -> None:
-        """Count what was in the checkpoint."""
-        self.found += count
-
-    def sent(self, ticket: Ticket, _batch: Batch, /) -> None:
-        """Note when."""
-        self._sent[ticket] = time()
-
-    def hear(self, fact: Fact, batch: Batch | None, setbacks: Sequence[Setback], /) -> None:
-        """Note what a worker did, and when."""
-        if batch is None or not isinstance(fact, Completion):
-            return
-        heard = time()
-        sent = self._sent.pop(fact.ticket, heard)
-        done = len(fact.values)
-        self.done += done
-        if fact.begin:
-            lane = self._find_lane(fact)
-            lane.tasks += done
-            lane.add(sent, fact.begin, fact.begin + fact.seconds, heard, self.begin)
-            self._keep(fact, batch, done)
-        for setback in setbacks:
-            if setback.again:
-                self.retried += 1
-            else:
-                self.failed += 1
-            if setback.kind == "timed out" and isinstance(setback.error, TaskTimeout):
-                self._add(Stretch(fact.worker, heard - setback.error.elapsed, heard, setback.index, 1, setback.kind))
-                self._find_lane(fact).busy_s += setback.error.elapsed
-
-    def end(self, _complete: bool, /) -> None:
-        """Note when it was over."""
-        self.over_at = time()
-
-    def _find_lane(self, fact: Completion) -> Lane:
-        worker = fact.worker or _NOBODY
+    def add(self, batch: Returned) -> None:
+        """Take in one that came back."""
+        worker = batch.worker or _NOBODY
         lane = self.lanes.get(worker)
         if lane is None:
             lane = self.lanes[worker] = Lane()
-        return lane
-
-    def _keep(self, fact: Completion, batch: Batch, done: int) -> None:
-        worker, first = fact.worker or _NOBODY, batch.first
-        if not fact.spans:
-            count = done + (fact.error is not None)
-            self.untimed += count
-            kind = "done" if fact.error is None else "failed"
-            self.stretches.append(Stretch(worker, fact.begin, fact.begin + fact.seconds, first, count, kind))
+        for late in batch.late:
+            lane.busy_s += late.seconds
+            self._add(late)
+        if not batch.begin:
             return
-        for position, (begin, end) in enumerate(fact.spans):
-            kind = "done" if position < done else "failed"
-            self._add(Stretch(worker, begin, end, first + position, 1, kind))
+        end = batch.begin + batch.seconds
+        lane.tasks += batch.done
+        lane.add(batch.sent, batch.begin, end, batch.heard, self._begin)
+        if not batch.spans:
+            count = batch.done + batch.has_failed
+            self.untimed += count
+            kind = "failed" if batch.has_failed else "done"
+            self.stretches.append(Stretch(worker, batch.begin, end, batch.first, count, kind))
+        for position, (start, stop) in enumerate(batch.spans):
+            kind = "done" if position < batch.done else "failed"
+            self._add(Stretch(worker, start, stop, batch.first + position, 1, kind))
 
     def _add(self, stretch: Stretch) -> None:
         self.stretches.append(stretch)
@@ -151,3 +136,81 @@ class Recorder(Listener):
 
 def _seconds(stretch: Stretch) -> float:
     return stretch.seconds
+
+
+class Recorder(Listener):
+    """Keeps the record of one run.
+
+    Parameters
+    ----------
+    width : int
+        Number of workers.
+
+    Attributes
+    ----------
+    done, failed, retried, found : int
+        Tasks that were done, those that failed for good, how often one went again, and results from the checkpoint.
+    spent_s : float
+        Seconds that workers spent in tasks.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self.begin = time()
+        self.over_at: float | None = None
+        self.done = self.failed = self.retried = self.found = 0
+        self.spent_s = 0.0
+        self._sent: dict[Ticket, float] = {}
+        self._unread: deque[Returned] = deque()
+        self._lock = allocate_lock()
+        self._sums = Sums(self.begin)
+
+    def known(self, _first: int, count: int, /) -> None:
+        """Count what was in the checkpoint."""
+        self.found += count
+
+    def sent(self, ticket: Ticket, _batch: Batch, /) -> None:
+        """Note when."""
+        self._sent[ticket] = time()
+
+    def hear(self, fact: Fact, batch: Batch | None, setbacks: Sequence[Setback], /) -> None:
+        """Note what a worker did, and when; what is to be made of it can wait."""
+        if batch is None or not isinstance(fact, Completion):
+            return
+        heard = time()
+        done = len(fact.values)
+        self.done += done
+        self.spent_s += fact.seconds
+        late = self._count(setbacks, fact.worker, heard) if setbacks else ()
+        self._unread.append(
+            Returned(
+                *(fact.worker, batch.first, done, fact.error is not None, fact.spans, late),
+                *(self._sent.pop(fact.ticket, heard), fact.begin, fact.seconds, heard),
+            )
+        )
+        if len(self._unread) > _UNREAD:
+            self.read(id)
+
+    def end(self, _complete: bool, /) -> None:
+        """Note when it was over."""
+        self.over_at = time()
+
+    def _count(self, setbacks: Sequence[Setback], worker: str, now: float) -> list[Stretch]:
+        """Count what came to nothing; returns the tasks that had their time."""
+        late = []
+        for setback in setbacks:
+            if setback.again:
+                self.retried += 1
+            else:
+                self.failed += 1
+            if setback.kind == "timed out" and isinstance(setback.error, TaskTimeout):
+                elapsed_s = setback.error.elapsed
+                late.append(Stretch(worker or _NOBODY, now - elapsed_s, now, setback.index, 1, setback.kind))
+        return late
+
+    def read(self, reader: Callable[[Sums], T]) -> T:
+        """What `reader` makes of all that was noted so far; also while another thread drives the run."""
+        with self._lock:
+            while self._unread:
+                self._sums.add(self._unread.popleft())
+            return reader(self._sums)

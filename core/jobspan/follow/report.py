@@ -9,7 +9,7 @@ from statistics import median
 from time import time
 from typing import NamedTuple
 
-from jobspan.follow.record import SLOWEST, Recorder, Stretch
+from jobspan.follow.record import SLOWEST, Recorder, Stretch, Sums
 from jobspan.worker.describe import span
 
 _COLUMNS = 50
@@ -176,13 +176,17 @@ def describe(stretch: Stretch) -> str:
 
 def make_report(record: Recorder) -> Report:
     """What there is to say of a run by now."""
+    return record.read(lambda sums: _make_report(record, sums))
+
+
+def _make_report(record: Recorder, sums: Sums) -> Report:
     elapsed_s = (record.over_at or time()) - record.begin
     workers = []
-    for name, lane in sorted(record.lanes.items()):
+    for name, lane in sorted(sums.lanes.items()):
         start_s = min(lane.start_s or 0.0, elapsed_s)
         idle_s = max(0.0, elapsed_s - start_s - lane.busy_s - lane.transfer_s)
         workers.append(WorkerReport(name, lane.tasks, start_s, lane.busy_s, lane.transfer_s, idle_s))
-    stretches = tuple(record.stretches)
+    stretches = tuple(sums.stretches)
     return Report(
         elapsed_s=elapsed_s,
         width=record.width,
@@ -191,9 +195,9 @@ def make_report(record: Recorder) -> Report:
         retried=record.retried,
         known=record.found,
         workers=tuple(workers),
-        slowest=_find_slowest(record.slowest, stretches),
+        slowest=_find_slowest(sums.slowest, stretches),
         stretches=stretches,
-        untimed=record.untimed,
+        untimed=sums.untimed,
         begin=record.begin,
     )
 
