@@ -24,6 +24,7 @@ from jobspan.options import Options
 from jobspan.worker.context import PLACE
 
 if TYPE_CHECKING:
+    from jobspan.drive.checkpoint import Resumption
     from jobspan.follow.report import Report
 
 __all__ = [
@@ -86,7 +87,8 @@ class Parallel(Options):
     checkpoint : path-like or Checkpoint, optional
         A file where each result is written as soon as it is there. When the same call is made again, after whatever
         ended it, the results that are in the file are taken from there and only the rest is run. A task is known again
-        by its function's code and its arguments, not by the functions and large globals that it uses.
+        by its function's code and its arguments, not by the functions and large globals that it uses. In a page, where
+        files are gone at a reload, the browser keeps a copy (OPFS).
     seed : int, optional
         Gives each task random numbers of its own, by `rng` and `numpy_rng` inside the task: the same on every backend,
         whatever the batches and attempts.
@@ -186,7 +188,7 @@ class Parallel(Options):
             return results
         as_list = self._settings.return_as == "list"
         plan = settle.settle(self._settings, streams=not as_list, blocks=True, watch=self._on_event is not None)
-        run = self._begin(plan, iterable)
+        run = self._begin(plan, iterable, self._find_resumption())
         if as_list:
             results = drivers.run_list(run)
             self.n_dispatched_tasks = self.n_completed_tasks = len(results)
@@ -212,7 +214,7 @@ class Parallel(Options):
         """
         ordered = self._settings._replace(return_as="list")
         plan = settle.settle(ordered, streams=False, blocks=False, watch=self._on_event is not None)
-        return await drivers.gather(lambda: self._begin(plan, iterable))
+        return await drivers.gather(lambda: self._begin_later(plan, iterable))
 
     def stream(self, iterable: Iterable[Task]) -> AsyncGenerator[Any, None]:
         """Results for ``async for``, each when it is there.
@@ -230,7 +232,7 @@ class Parallel(Options):
         [1, 2]
         """
         plan = settle.settle(self._settings, streams=True, blocks=False, watch=self._on_event is not None)
-        return drivers.stream(lambda: self._begin(plan, iterable))
+        return drivers.stream(lambda: self._begin_later(plan, iterable))
 
     def report(self) -> Report:
         """How the latest call spent its workers' time: print it, or let a notebook show it.
@@ -259,7 +261,32 @@ class Parallel(Options):
 
         return make_report(self._record)
 
-    def _begin(self, plan: settle.Plan, iterable: Iterable[Task]) -> Run:
+    def _find_resumption(self) -> Resumption | None:
+        """What the run takes up, and leaves for the next, if that was asked for."""
+        wanted, seed = self._settings.checkpoint, self._settings.seed
+        if wanted is None:
+            return None
+        from jobspan.drive.checkpoint import Resumption, find_mirror  # imports pickle
+
+        return Resumption(wanted, seed, find_mirror(wanted))
+
+    async def _begin_later(self, plan: settle.Plan, iterable: Iterable[Task]) -> Run:
+        wanted, seed = self._settings.checkpoint, self._settings.seed
+        if wanted is None:
+            return self._begin(plan, iterable, None)
+        from jobspan.drive.checkpoint import Resumption, open_mirror  # imports pickle
+
+        return self._begin(plan, iterable, Resumption(wanted, seed, await open_mirror(wanted)))
+
+    def _begin(self, plan: settle.Plan, iterable: Iterable[Task], resumption: Resumption | None) -> Run:
+        try:
+            return self._put_together(plan, iterable, resumption)
+        except BaseException:
+            if resumption is not None:
+                resumption.end(False)
+            raise
+
+    def _put_together(self, plan: settle.Plan, iterable: Iterable[Task], resumption: Resumption | None) -> Run:
         backend, request, policy = plan
         self.n_tasks = _length_of(iterable)
         if self._own is not None and type(self._own) is type(backend):
@@ -291,17 +318,7 @@ class Parallel(Options):
 
             self._narrator = Narrator(self._settings.verbose, self.n_tasks, self._print, self._progressed)
             listeners.append(self._narrator)
-        return begin(
-            policy, session, iterable, listeners, errors=self._settings.errors, resumption=self._find_resumption()
-        )
-
-    def _find_resumption(self) -> Any:
-        """What the run takes up, and leaves for the next, if that was asked for."""
-        if self._settings.checkpoint is None:
-            return None
-        from jobspan.drive.checkpoint import Resumption  # imports pickle
-
-        return Resumption(self._settings.checkpoint, self._settings.seed)
+        return begin(policy, session, iterable, listeners, errors=self._settings.errors, resumption=resumption)
 
     def _progressed(self, dispatched: int, done: int) -> None:
         self.n_dispatched_tasks, self.n_completed_tasks = dispatched, done

@@ -8,15 +8,17 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import groupby
 from time import monotonic
 from typing import Any, NamedTuple
 
+from jobspan import host
 from jobspan.errors import JobspanError, say_once
 from jobspan.follow.listener import Listener
 from jobspan.model import Batch, Completion, Fact, Setback, Task
 from jobspan.persist.digest import SIZE, digest
-from jobspan.persist.journal import Journal, Key, read_journal
+from jobspan.persist.journal import Journal, Key, Mirror, read_journal
 from jobspan.persist.pickling import dumps, loads
 from jobspan.schedule.core import Scheduler
 from jobspan.worker.describe import call_of
@@ -63,7 +65,63 @@ class Checkpoint(NamedTuple):
 
         It is unpickled, which runs code that a file of somebody else's may bring: read your own only.
         """
+        if not os.path.exists(self.path) and (mirror := find_mirror(self)) is not None:
+            mirror.close()  # which has brought the file back
         return {record.index: loads(data) for record, data in read_journal(self.path)}
+
+    def remove(self) -> None:
+        """Forget all results, so that the next run begins anew."""
+        with suppress(FileNotFoundError):
+            os.remove(self.path)
+        if _is_fleeting(self):
+            from jobspan.web.mirror import forget
+
+            forget(_locate(self))
+            if (mirror := find_mirror(self)) is not None:
+                mirror.close()
+
+
+def _locate(wanted: Any) -> str:
+    return os.path.abspath(wanted.path if isinstance(wanted, Checkpoint) else wanted)
+
+
+def _is_fleeting(wanted: Any) -> bool:
+    if not host.in_pyodide():
+        return False
+    from jobspan.web.mirror import is_fleeting
+
+    return is_fleeting(_locate(wanted))
+
+
+async def open_mirror(wanted: Any) -> Mirror | None:
+    """The browser's copy of a checkpoint, which outlives the page; None where the file does, or nothing can.
+
+    Raises
+    ------
+    JobspanError
+        If it is in use.
+    """
+    if not _is_fleeting(wanted):
+        return None
+    from jobspan.web import mirror
+
+    return await mirror.open_mirror(_locate(wanted))
+
+
+def find_mirror(wanted: Any) -> Mirror | None:
+    """The same, for callers that cannot await; where they cannot wait either, that is said, and there is none."""
+    if not _is_fleeting(wanted):
+        return None
+    if not host.can_run_sync():
+        say_once(
+            f"the checkpoint {_locate(wanted)} lasts until the page is reloaded: this interpreter cannot wait for the "
+            f"browser's storage (no JSPI here). 'await Parallel(...).gather(tasks)' keeps it."
+        )
+        return None
+    from pyodide.ffi import run_sync
+
+    found: Mirror | None = run_sync(open_mirror(wanted))
+    return found
 
 
 class Resumption(Listener):
@@ -75,11 +133,14 @@ class Resumption(Listener):
         Where its results are kept.
     seed : int, optional
         Of the run, whose tasks are then other tasks than those of another seed, and at another position.
+    mirror : Mirror, optional
+        A copy that outlives the page.
     """
 
-    def __init__(self, wanted: Any, seed: int | None = None) -> None:
+    def __init__(self, wanted: Any, seed: int | None = None, mirror: Mirror | None = None) -> None:
         self._seed = seed
         self._wanted = wanted if isinstance(wanted, Checkpoint) else Checkpoint(wanted)
+        self._mirror = mirror
         self._journal: Journal | None = None  # opened with the first tasks: what never begins leaves nothing open
         self._functions: dict[int, tuple[Any, bytes]] = {}
         self._seen: Counter[bytes] = Counter()
@@ -96,7 +157,7 @@ class Resumption(Listener):
             If the journal cannot be continued, or for a task that could not be known again.
         """
         if self._journal is None:
-            self._journal = Journal(self._wanted.path)
+            self._journal = Journal(self._wanted.path, self._mirror)
             if 0 < self._journal.mean_nbytes < _SMALL_NBYTES:
                 scheduler.pull_ahead()
         journal = self._journal
@@ -173,3 +234,5 @@ class Resumption(Listener):
         self._write()
         if self._journal is not None:
             self._journal.close()
+        elif self._mirror is not None:
+            self._mirror.close()

@@ -5,7 +5,7 @@ Invariant: each closes its flow, and thereby the session, however it is left.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from typing import Any, NoReturn
 
 from jobspan.drive.failures import bring_along, kept
@@ -74,10 +74,10 @@ def _iterate(run: Run, lazy: bool) -> Generator[Any, None, None]:
         flow.close()
 
 
-async def gather(start: Callable[[], Run]) -> list[Any]:
+async def gather(start: Callable[[], Awaitable[Run]]) -> list[Any]:
     """Start a run and await its end."""
     results: list[Any] = []
-    run = start()
+    run = await start()
     slices = _slices(run, results)
     try:
         async for values in slices:
@@ -87,9 +87,9 @@ async def gather(start: Callable[[], Run]) -> list[Any]:
     return kept(results) if run.leaves_out else results
 
 
-async def stream(start: Callable[[], Run]) -> AsyncGenerator[Any, None]:
+async def stream(start: Callable[[], Awaitable[Run]]) -> AsyncGenerator[Any, None]:
     """Results as they come, awaiting; the run starts with the first step, so one that is never taken costs nothing."""
-    run = start()
+    run = await start()
     slices = _slices(run, ())
     try:
         async for values in slices:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, Protocol
 from zlib import crc32
 
 from jobspan.errors import JobspanError
@@ -41,6 +41,19 @@ class Record(NamedTuple):
     end: int
 
 
+class Mirror(Protocol):
+    """A copy of a file that only grows."""
+
+    def write(self, data: bytes, /) -> None:
+        """Append to it."""
+
+    def truncate(self, size: int, /) -> None:
+        """Keep so many bytes of it."""
+
+    def close(self) -> None:
+        """Write no more."""
+
+
 class Journal:
     """A file to be continued.
 
@@ -48,6 +61,8 @@ class Journal:
     ----------
     path : path-like
         It is made if it does not exist.
+    mirror : Mirror, optional
+        Takes a copy of what is written, and is closed with the journal.
 
     Raises
     ------
@@ -55,8 +70,9 @@ class Journal:
         If it is another kind of file, or somebody else is writing to it.
     """
 
-    def __init__(self, path: os.PathLike[str] | str) -> None:
+    def __init__(self, path: os.PathLike[str] | str, mirror: Mirror | None = None) -> None:
         self.path = Path(path)
+        self._mirror = mirror
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
         try:
             _lock(self._file, self.path)
@@ -64,6 +80,8 @@ class Journal:
             whole = self._scan()
             if os.fstat(self._file).st_size > whole:
                 os.ftruncate(self._file, whole)
+                if mirror is not None:
+                    mirror.truncate(whole)
             if not whole:
                 self._write(HEADER)
         except BaseException:
@@ -118,6 +136,8 @@ class Journal:
             self.sync()
 
     def _write(self, data: bytes) -> None:
+        if self._mirror is not None:
+            self._mirror.write(data)
         view = memoryview(data)
         while view:
             view = view[os.write(self._file, view) :]
@@ -132,6 +152,8 @@ class Journal:
         """Write no more."""
         self.sync()
         os.close(self._file)
+        if self._mirror is not None:
+            self._mirror.close()
 
 
 def _lock(file: int, path: Path) -> None:

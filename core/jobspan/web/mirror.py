@@ -1,0 +1,172 @@
+"""Files of a page that outlive it: each has a copy in the browser's origin private file system (OPFS).
+
+Pyodide's own files are gone when the page is reloaded, and a page can only write to OPFS by copying the whole file each
+time. A Web Worker may keep one open and append to it, so each copy has a small one of its own, the scribe.
+
+Invariant: what was written is on its way to the scribe before `Mirror.write` returns, in order; a copy has one writer
+among all pages of an origin.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from jobspan import host
+from jobspan.errors import JobspanError, say_once
+from jobspan.web.link import source
+
+_known: set[str] = set()  # paths that this page has had the copy of
+
+
+class Mirror:
+    """The copy of one file; while it is open, nobody else can open it.
+
+    Parameters
+    ----------
+    path : str
+        Of the file; the copy has its name, below a folder ``jobspan``.
+    """
+
+    def __init__(self, path: str) -> None:
+        import js
+        from pyodide.ffi import create_proxy
+
+        self.path = path
+        blob = js.Blob.new([source("scribe.js")], js.Object.fromEntries([["type", "text/javascript"]]))
+        url = js.URL.createObjectURL(blob)
+        self._worker = js.Worker.new(url)
+        self._hear = create_proxy(self._take)
+        self._fail = create_proxy(self._take_error)
+        self._worker.onmessage, self._worker.onerror = self._hear, self._fail
+        self._url = url
+        self._opened: Any = None
+
+    async def open(self) -> bytes:
+        """Open it, and return what is there.
+
+        Raises
+        ------
+        JobspanError
+            If it is open elsewhere.
+        OSError
+            If the browser refuses.
+        """
+        import asyncio
+
+        self._opened = asyncio.get_running_loop().create_future()
+        self._post("open", path=self.path)
+        found: bytes = await self._opened
+        return found
+
+    def write(self, data: bytes) -> None:
+        """Append to it."""
+        from pyodide.ffi import to_js
+
+        self._post("write", bytes=to_js(data))
+
+    def truncate(self, size: int) -> None:
+        """Keep so many bytes of it."""
+        self._post("truncate", size=size)
+
+    def close(self) -> None:
+        """Let others open it, once all is written."""
+        self._post("close")
+
+    def _post(self, kind: str, **details: Any) -> None:
+        import js
+
+        self._worker.postMessage(js.Object.fromEntries([["type", kind], *map(list, details.items())]))
+
+    def _take(self, event: Any) -> None:
+        message = event.data
+        if message.type == "closed":
+            self._end()
+        elif message.type == "ready":
+            self._opened.set_result(message.bytes.to_bytes())
+        elif not self._opened.done():
+            self._refuse(message.name, message.text)
+        else:
+            say_once(
+                f"the checkpoint {self.path} cannot be kept by this browser ({message.text}); the run goes on, and "
+                f"what is done meanwhile will be run again after the page is reloaded."
+            )
+
+    def _take_error(self, event: Any) -> None:
+        self._refuse("", f"its worker could not start: {getattr(event, 'message', '') or 'blocked'}")
+
+    def _refuse(self, name: str, text: str) -> None:
+        error: Exception = OSError(text)
+        if name == "NoModificationAllowedError":
+            error = JobspanError(
+                f"{self.path} is in use by another run, maybe of another tab; wait for its end, or give this one a "
+                f"file of its own."
+            )
+        if not self._opened.done():
+            self._opened.set_exception(error)
+        self._worker.terminate()
+        self._end()
+
+    def _end(self) -> None:
+        import js
+
+        js.URL.revokeObjectURL(self._url)
+        self._hear.destroy()
+        self._fail.destroy()
+
+
+def is_fleeting(path: str) -> bool:
+    """Whether a file of this path would be gone with the page, and the browser can keep a copy."""
+    if not host.in_pyodide() or host.in_node():
+        return False
+    import js
+    import pyodide_js
+
+    storage = getattr(getattr(js, "navigator", None), "storage", None)
+    if storage is None or not hasattr(storage, "getDirectory") or not hasattr(js, "Worker"):
+        return False
+    files = pyodide_js.FS
+    try:
+        mount = files.lookupPath(os.path.dirname(path)).node.mount
+    except Exception:  # noqa: BLE001  JavaScript's: there is no such folder, which opening the file will tell
+        return False
+    return bool(mount.type == files.filesystems.MEMFS)
+
+
+async def open_mirror(path: str) -> Mirror | None:
+    """Open the copy of a file, and make both the same; None, which is said, if the browser keeps none.
+
+    Raises
+    ------
+    JobspanError
+        If it is open elsewhere.
+    """
+    mirror = Mirror(path)
+    try:
+        kept = await mirror.open()
+    except OSError as error:
+        say_once(f"the checkpoint {path} lasts until the page is reloaded: this browser does not keep it ({error}).")
+        return None
+    _reconcile(mirror, path, kept)
+    return mirror
+
+
+def _reconcile(mirror: Mirror, path: str, kept: bytes) -> None:
+    """A file that is there counts, else its copy; unless this page has had the file before: then it was removed."""
+    if os.path.exists(path):
+        with open(path, "rb") as file:
+            present = file.read()
+        if present != kept:
+            mirror.truncate(0)
+            mirror.write(present)
+    elif path in _known:
+        mirror.truncate(0)
+    elif kept:
+        with open(path, "wb") as file:
+            file.write(kept)
+    _known.add(path)
+
+
+def forget(path: str) -> None:
+    """A file that is not there has been removed, and the copy goes with it when it is opened."""
+    _known.add(path)
