@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -294,6 +295,42 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_run(path: Path) -> None:
         str(path),
     )
     assert (done.stdout.strip(), done.returncode) == ("True True", 0), done.stderr
+
+
+def can_mount() -> bool:
+    """Whether this user may mount a file system for a process of its own."""
+    command = ["unshare", "-rm", "sh", "-c", "mount -t tmpfs -o size=64k tmpfs /mnt"]
+    return (
+        shutil.which("unshare") is not None and not subprocess.run(command, check=False, capture_output=True).returncode
+    )
+
+
+@needs_fork
+def test_a_full_file_system_costs_the_checkpoint_and_not_the_run(tmp_path: Path) -> None:
+    if not can_mount():
+        pytest.skip("no small file system can be mounted here")
+    script = """
+        import os, sys, warnings
+        from jobspan import Checkpoint, Parallel, delayed
+
+        path = os.path.join(sys.argv[1], "run.ckpt")
+        def call():
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                results = Parallel(2, "threads", checkpoint=path)(delayed(bytes)(999) for i in range(300))
+            assert results == [bytes(999)] * 300
+            return [str(each.message) for each in caught]
+        (said,) = call()
+        assert "cannot be written" in said and "No space left" in said, said
+        kept = Checkpoint(path).results()
+        assert 20 < len(kept) < 66 and set(kept.values()) == {bytes(999)}, len(kept)
+        call()
+        print("survived")
+    """
+    mount = 'mount -t tmpfs -o size=64k tmpfs "$1" && exec "$2" -c "$3" "$1"'
+    command = ["unshare", "-rm", "sh", "-c", mount, "sh", str(tmp_path), sys.executable, textwrap.dedent(script)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert (done.stdout.strip(), done.returncode) == ("survived", 0), done.stderr
 
 
 # --- what a task is known by ------------------------------------------------------------------------------------------

@@ -111,7 +111,10 @@ def _chaos(chance: random.Random, backend: str, width: int) -> None:
         timeout=2.0,
         return_as=chance.choice(["list", "generator", "generator_unordered"]),
         batch_size=chance.choice(["auto", 1, 7]),
+        watched=chance.random() < 0.5,
+        consume=bool if chance.random() < 0.7 else lambda: time.sleep(0.002),
     )
+    _tally(f"runs with faults on {backend}", 1)
     _tally("faults injected and survived", injected)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from pickle import PickleBuffer
-from time import perf_counter, time
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobspan import host
@@ -123,7 +123,7 @@ class WebSession:
         self.width = request.n_jobs or host.cpu_count()
         frame = request.frame.within(self.width)
         self._firsts: dict[Ticket, int] = {}
-        self._on: dict[Worker, TaskStarted] = {}  # what each is on, where it tells
+        self._on: dict[Worker, tuple[TaskStarted, float]] = {}  # what each is on, and since when, by our clock
         self._watched = request.watch
         self._encoder = BatchEncoder(
             frame, budget_s=request.budget_s, watch=request.watch or request.timed, seed=request.seed, way="message"
@@ -182,7 +182,7 @@ class WebSession:
 
         match news:
             case TaskStarted(ticket, index, at):
-                self._on[worker] = news
+                self._on[worker] = news, perf_counter()
                 if self._watched:
                     self._put(Started(ticket, index, worker.name, at))
             case Reply(ticket):
@@ -202,7 +202,7 @@ class WebSession:
                 if self._refused is not None or not self._workers:
                     tickets = tickets + [waiting.ticket for waiting in self._waiting]
                     self._waiting.clear()
-                on = self._on.pop(worker, None)
+                on, _ = self._on.pop(worker, (None, 0.0))
                 for position, ticket in enumerate(tickets):
                     begun = 0 if position else None  # the first alone can have been at work
                     if on is not None and on.ticket == ticket:
@@ -264,16 +264,16 @@ class WebSession:
 
     def find_running(self) -> list[Running]:
         """The tasks that workers are on."""
-        now = time()
+        now = perf_counter()
         found = []
-        for place, (ticket, index, at) in enumerate(self._on.values()):
+        for place, ((ticket, index, _), since) in enumerate(self._on.values()):
             if ticket in self._firsts:
-                found.append(Running(ticket, index - self._firsts[ticket], now - at, place))
+                found.append(Running(ticket, index - self._firsts[ticket], now - since, place))
         return found
 
     def expel(self, running: Running, /) -> None:
         """End the worker that is on this task."""
-        for worker, (ticket, index, _) in list(self._on.items()):
+        for worker, ((ticket, index, _), _) in list(self._on.items()):
             if ticket == running.ticket and index - self._firsts[ticket] == running.finished:
                 self._pool.expel(worker)
 

@@ -47,8 +47,9 @@ class EventListener(Listener):
         if isinstance(fact, Started):
             self._on_event(Event("started", fact.index, fact.worker, fact.at, _NAN, batch.attempt))
             return
-        for position, (start, end) in enumerate(fact.spans):
+        for position in range(max(len(fact.values), len(fact.spans))):
             index = batch.first + position
+            start, end = _span(fact, position)
             if not self._reports_start:
                 self._on_event(Event("started", index, fact.worker, start, _NAN, batch.attempt))
             if position < len(fact.values):
@@ -59,13 +60,15 @@ class EventListener(Listener):
 
     def _tell_setback(self, setback: Setback, completion: Completion, batch: Batch) -> None:
         index, kind, error, again = setback
-        start = end = _NAN
-        position = index - batch.first
-        if position < len(completion.spans):
-            start, end = completion.spans[position]
-        elif isinstance(error, TaskTimeout):
+        start, end = _span(completion, index - batch.first)
+        if kind == "timed out" and isinstance(error, TaskTimeout):
             end = time()
             start = end - error.elapsed
         self._on_event(Event(kind, index, completion.worker, start, end, batch.attempt, 0, error))
         if again:
             self._on_event(Event("retried", index, "", _NAN, _NAN, again))
+
+
+def _span(completion: Completion, position: int) -> tuple[float, float]:
+    """When a task began and ended; of a worker that did not come back itself, nobody knows."""
+    return completion.spans[position] if position < len(completion.spans) else (_NAN, _NAN)

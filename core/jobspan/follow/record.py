@@ -9,7 +9,7 @@ from __future__ import annotations
 from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable, Sequence
-from time import time
+from time import monotonic, time
 from typing import NamedTuple, TypeVar
 
 from jobspan.errors import TaskTimeout
@@ -111,10 +111,10 @@ class Sums:
         for late in batch.late:
             lane.busy_s += late.seconds
             self._add(late)
+        lane.tasks += batch.done
         if not batch.begin:
             return
         end = batch.begin + batch.seconds
-        lane.tasks += batch.done
         lane.add(batch.sent, batch.begin, end, batch.heard, self._begin)
         if not batch.spans:
             count = batch.done + batch.has_failed
@@ -156,14 +156,20 @@ class Recorder(Listener):
 
     def __init__(self, width: int) -> None:
         self.width = width
-        self.begin = time()
-        self.over_at: float | None = None
+        self.begin = time()  # by the clock that workers go by
+        self._begun = monotonic()
+        self._elapsed_s: float | None = None  # once it is over
         self.done = self.failed = self.retried = self.found = 0
         self.spent_s = 0.0
         self._sent: dict[Ticket, float] = {}
         self._unread: deque[Returned] = deque()
         self._lock = allocate_lock()
         self._sums = Sums(self.begin)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds from the beginning of the run to its end, or until now."""
+        return monotonic() - self._begun if self._elapsed_s is None else self._elapsed_s
 
     def known(self, _first: int, count: int, /) -> None:
         """Count what was in the checkpoint."""
@@ -192,8 +198,8 @@ class Recorder(Listener):
             self.read(id)
 
     def end(self, _complete: bool, /) -> None:
-        """Note when it was over."""
-        self.over_at = time()
+        """Note how long it took."""
+        self._elapsed_s = monotonic() - self._begun
 
     def _count(self, setbacks: Sequence[Setback], worker: str, now: float) -> list[Stretch]:
         """Count what came to nothing; returns the tasks that had their time."""

@@ -6,7 +6,6 @@ Invariant: a report is finished when it is made; a run that goes on does not cha
 from __future__ import annotations
 
 from statistics import median
-from time import time
 from typing import NamedTuple
 
 from jobspan.follow.record import SLOWEST, Recorder, Stretch, Sums
@@ -180,7 +179,7 @@ def make_report(record: Recorder) -> Report:
 
 
 def _make_report(record: Recorder, sums: Sums) -> Report:
-    elapsed_s = (record.over_at or time()) - record.begin
+    elapsed_s = record.elapsed_s
     workers = []
     for name, lane in sorted(sums.lanes.items()):
         start_s = min(lane.start_s or 0.0, elapsed_s)

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, Literal, TypeAlias
 
 from jobspan.captured import delayed
 from jobspan.errors import TaskError, TaskTimeout, WorkerLost
+from jobspan.model import Event
 from jobspan.parallel import Parallel
 from jobspan.schedule.setbacks import MOST_DEATHS
 from jobspan.worker.context import attempt
@@ -49,8 +51,24 @@ def draw_script(random: Random, count: int, faults: Sequence[Fault], share: floa
     return {index: random.choices(faults, k=random.randint(1, 3)) for index in bad}
 
 
-def survive(script: Script, count: int, *, retries: int, timeout: float | None = None, **settings: Any) -> int:
+def survive(
+    script: Script,
+    count: int,
+    *,
+    retries: int,
+    timeout: float | None = None,
+    consume: Callable[[], object] = bool,
+    watched: bool = False,
+    **settings: Any,
+) -> int:
     """Run `count` tasks, and return how many faults were injected and survived.
+
+    Parameters
+    ----------
+    consume : callable
+        Called for each result; one that takes its time makes a slow consumer.
+    watched : bool
+        Check what the run's events tell, too.
 
     Raises
     ------
@@ -59,8 +77,13 @@ def survive(script: Script, count: int, *, retries: int, timeout: float | None =
     """
     too_long_s = _TOO_LONG * (timeout or 0)
     calls = (delayed(misbehave)(tuple(script.get(index, ())), index, too_long_s) for index in range(count))
-    run = Parallel(errors="return", retries=retries, backoff=0, timeout=timeout, **settings)
-    results = list(run(calls))
+    events: list[Event] = []
+    on_event = events.append if watched else None
+    run = Parallel(errors="return", retries=retries, backoff=0, timeout=timeout, on_event=on_event, **settings)
+    results = []
+    for result in run(calls):
+        results.append(result)
+        consume()
     assert len(results) == count, f"{count} tasks have given {len(results)} results"
     if settings.get("return_as") == "generator_unordered":
         results.sort(key=lambda each: each.index if isinstance(each, TaskError) else each)
@@ -72,7 +95,25 @@ def survive(script: Script, count: int, *, retries: int, timeout: float | None =
             _check_error(index, result, happened)
         else:
             assert result == index, f"task {index} has given {result!r}"
+    if watched:
+        _check_events(events, results)
+    report = run.report()
+    failed = sum(isinstance(result, TaskError) for result in results)
+    assert (report.done, report.failed) == (count - failed, failed), str(report)
     return injected
+
+
+def _check_events(events: Sequence[Event], results: Sequence[Any]) -> None:
+    """Each task is told of once as finished: done, or at its end without another attempt."""
+    ends: Counter[int] = Counter()
+    for event in events:
+        if event.kind == "retried":
+            ends[event.index] -= 1
+        elif event.kind != "started":
+            ends[event.index] += 1
+    assert ends == Counter(range(len(results))), {index: count for index, count in ends.items() if count != 1}
+    done = {event.index for event in events if event.kind == "done"}
+    assert done == {index for index, result in enumerate(results) if not isinstance(result, TaskError)}
 
 
 def _happening(faults: Sequence[Fault], retries: int) -> Iterator[Fault]:
