@@ -15,7 +15,7 @@ import pytest
 from jobspan import Event, JobspanError, Parallel, attempt, delayed
 from jobspan.follow.record import KEPT, Recorder
 from jobspan.follow.report import make_report
-from jobspan.model import Batch, Completion
+from jobspan.model import Batch, Completion, Setback
 
 Run = Callable[..., list[Any]]
 
@@ -96,6 +96,7 @@ def test_a_report_is_a_drawing_too(parallel_backend_: Any) -> None:
     assert rows[0][:2] == ["worker", "tasks"]
     assert [row[0] for row in rows[1:]] == [worker.name for worker in report.workers]
     assert report._repr_html_() == report.html()
+    assert repr(report) == f"<Report: {report.summary()}>"
 
 
 def test_names_of_workers_cannot_break_the_page() -> None:
@@ -117,10 +118,69 @@ def test_a_run_that_goes_on_has_a_report(backend: Any) -> None:
     results = parallel(delayed(work)(0.02) for _ in range(10))
     next(results)
     early = parallel.report()
+    assert all(each.seconds >= 0 for each in early.under_way)
     assert 1 <= early.done <= 10
     assert len(list(results)) == 9
     assert parallel.report().done == 10
     assert early.done <= 10
+    assert parallel.report().under_way == ()
+
+
+def test_a_report_tells_what_is_under_way(parallel_backend_: Any) -> None:
+    parallel = Parallel(2, parallel_backend_, return_as="generator", batch_size=1)
+    results = parallel(delayed(work)(seconds) for seconds in (0.01, 0.6))
+    next(results)
+    time.sleep(0.1)
+    ((first, count, ago),) = parallel.report().under_way
+    assert (first, count) == (1, 1)
+    assert ago >= 0.1
+    assert "under way\n  task 1, sent 0." in str(parallel.report())
+    list(results)
+
+
+def test_a_worker_that_died_is_drawn_to_its_end(replacing_backend: str) -> None:
+    def long_and_deadly(i: int) -> int:
+        time.sleep(0.3)
+        if i == 1 and attempt() == 1:
+            os._exit(3)
+        return i
+
+    events: list[Event] = []
+    parallel = Parallel(2, replacing_backend, retries=1, backoff=0, batch_size=1, on_event=events.append)
+    assert parallel(delayed(long_and_deadly)(i) for i in range(4)) == list(range(4))
+    (told,) = [event for event in events if event.kind == "lost"]
+    assert told.end - told.start >= 0.25
+    assert told.worker
+    report = parallel.report()
+    (lost,) = [stretch for stretch in report.stretches if stretch.kind == "lost"]
+    assert (lost.first, lost.count) == (1, 1)
+    assert lost.seconds == pytest.approx(told.end - told.start, abs=0.05)
+    (dead,) = [worker for worker in report.workers if worker.name == lost.worker]
+    assert dead.idle_s < 0.3
+    assert "#" in str(report)
+    assert "lost" in report.svg()
+
+
+def test_a_drawing_has_so_many_pixels_whatever_the_number_of_tasks() -> None:
+    record = Recorder(1)
+    for ticket in range(KEPT):
+        begin = record.begin + ticket * 1e-3
+        kind = OSError() if ticket == 5000 else None
+        spans = [(begin, begin + 1e-3)]
+        completion = Completion(ticket, [] if kind else [0], kind, worker="w", seconds=1e-3, spans=spans, begin=begin)
+        setbacks = [Setback(ticket, "failed", kind, 0)] if kind else []
+        record.hear(completion, Batch(ticket, [(abs, (1,), {})]), setbacks)
+    drawing = make_report(record)._replace(elapsed_s=10.0).svg()
+    assert len(drawing) < 400_000
+    assert "task 5000: 1 ms, failed" in drawing
+
+
+def test_workers_are_in_the_order_of_their_numbers() -> None:
+    record = Recorder(12)
+    for ticket in range(12):
+        completion = Completion(ticket, [0], worker=f"thread-{ticket}", seconds=1.0, begin=record.begin)
+        record.hear(completion, Batch(ticket, [(abs, (1,), {})]), ())
+    assert [worker.name for worker in make_report(record).workers] == [f"thread-{number}" for number in range(12)]
 
 
 def test_a_run_that_failed_has_a_report(parallel_backend_: Any) -> None:
@@ -130,11 +190,18 @@ def test_a_run_that_failed_has_a_report(parallel_backend_: Any) -> None:
     assert parallel.report().failed == 1
 
 
-def test_a_plain_loop_has_no_report_and_says_what_to_do() -> None:
+def test_a_plain_loop_has_a_report_of_what_is_known() -> None:
     parallel = Parallel()
     with pytest.raises(JobspanError, match="Give progress=True or on_event="):
         parallel.report()
-    parallel([delayed(abs)(-1)])
+    parallel([delayed(time.sleep)(0.01)] * 3)
+    report = parallel.report()
+    assert (report.done, report.untimed, report.width) == (3, 3, 1)
+    assert report.workers[0].busy_s == report.elapsed_s >= 0.03
+    assert str(report).startswith("3 tasks done")
+    ET.fromstring(report.html())
+    with pytest.raises(ValueError, match="invalid literal"):
+        parallel([delayed(int)("x")])
     with pytest.raises(JobspanError, match="Give progress=True or on_event="):
         parallel.report()
 
@@ -180,7 +247,7 @@ def test_a_slow_task_among_short_ones_is_found(parallel_backend_: Any) -> None:
     assert report.untimed == 2000
     slow = report.slowest[0]
     assert slow.first <= 1234 < slow.first + slow.count
-    assert "one of tasks 12" in str(report)
+    assert "one or more of tasks 12" in str(report)
     assert "with on_event= each is timed by itself" in str(report)
 
 
@@ -217,6 +284,15 @@ def test_sizes_of_results_are_told(backend: Any) -> None:
     sizes = {event.index: event.nbytes for event in events if event.kind == "done"}
     assert sizes[0] >= 100_000
     assert sizes[1] < 100
+
+
+@pytest.mark.filterwarnings("ignore:jobspan. a task in a thread")
+def test_what_was_done_before_a_task_that_hangs_is_told_of(expelling_backend: str) -> None:
+    events: list[Event] = []
+    parallel = Parallel(2, expelling_backend, timeout=0.4, errors="skip", batch_size=5, on_event=events.append)
+    parallel(delayed(hang)(i - 2) for i in range(10))
+    assert finished(events) == 10
+    assert sum(worker.tasks for worker in parallel.report().workers) == 9
 
 
 @pytest.mark.filterwarnings("ignore:jobspan. a task in a thread")

@@ -91,7 +91,7 @@ class Completion(NamedTuple):
     """Why the batch did not come back at all: worker dead, or batch not deliverable."""
     worker: str = ""
     seconds: float = 0.0
-    """Time spent in the tasks, measured by the worker."""
+    """Time spent in the tasks, measured by the worker; of a lost batch, in the task that it was on, as far as known."""
     nbytes: int = 0
     """Size of the values, in bytes, as far as it was measured; 0 where nobody asked."""
     spans: Sequence[tuple[float, float]] = ()
@@ -125,9 +125,9 @@ class Event(NamedTuple):
     Attributes
     ----------
     kind : {"started", "done", "failed", "timed out", "lost", "retried"}
-        ``"failed"``: the task raised. ``"lost"``: its worker died, or it could not be sent. After one of these and
-        ``"timed out"``, ``"retried"`` tells that the task goes again. ``"done"`` without a worker: its result was in
-        the checkpoint.
+        ``"failed"``: the task raised. ``"lost"``: its worker died before the result was handed over, or it could not be
+        sent. After one of these and ``"timed out"``, ``"retried"`` tells that the task goes again. ``"done"`` without a
+        worker: its result was in the checkpoint.
     index : int
         Position of the task in the input.
     worker : str

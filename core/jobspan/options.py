@@ -111,6 +111,7 @@ class Options(Logger):
         self._own: Any = None  # the backend of a with block
         self._narrator: Narrator | None = None
         self._record: Recorder | None = None  # of the latest call
+        self._plain_s: float | None = None  # what the latest call in a plain loop took
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(n_jobs={self.n_jobs})"

@@ -7,6 +7,7 @@ at once, also from within its own generator.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self
 
 from jobspan import host, settle
@@ -110,12 +111,12 @@ class Parallel(Options):
     progress : bool, str or callable
         True: shows on stderr how far the run is, as a bar in terminals and notebooks, as a line every ten seconds
         elsewhere. ``"tqdm"`` and ``"rich"``: the bars of these packages. A function is called with a `Progress`, ten
-        times a second at most, in the thread that drives the run. There is one bar at a time: a call made inside a
-        task, or while another's bar is there, shows none.
+        times a second at most, in the thread that drives the run; what it raises ends the run. There is one bar at a
+        time: a call made inside a task, or while another's bar is there, shows none.
     on_event : callable, optional
-        Called with an `Event` when a task has started, is done, failed, had its time, was lost or goes again; in the
-        thread that drives the run (a thread of jobspan's own for generators). What it raises ends the run. Worker
-        processes tell of a start only with the end of its batch.
+        Called with an `Event` of the kind ``"started"``, ``"done"``, ``"failed"``, ``"timed out"``, ``"lost"`` or
+        ``"retried"``, in the thread that drives the run (a thread of jobspan's own for generators). What it raises
+        ends the run. Worker processes tell of a start only with the end of its batch.
     **backend_kwargs
         ``initializer`` and ``initargs``: what each worker calls before its first task (without workers, the caller's
         thread at each call); a global that it sets must be a module's, not the script's, for processes to see it.
@@ -182,8 +183,10 @@ class Parallel(Options):
             The results, as `return_as` says.
         """
         if self._straight and PLACE.get().attempt == 1 and not self._is_watched():
-            self._record = None
+            self._record = self._plain_s = None
+            begun = perf_counter()
             results = run_straight(iterable)
+            self._plain_s = perf_counter() - begun
             self.n_dispatched_tasks = self.n_completed_tasks = len(results)
             return results
         as_list = self._settings.return_as == "list"
@@ -242,7 +245,7 @@ class Parallel(Options):
         Raises
         ------
         JobspanError
-            If nothing was recorded: before the first call, and where tasks ran in a plain loop that nobody watches.
+            If no call was made, or it failed where nobody watched: in a plain loop of one task after the other.
 
         Examples
         --------
@@ -252,14 +255,16 @@ class Parallel(Options):
         >>> parallel.report().done
         4
         """
-        if self._record is None:
-            raise JobspanError(
-                "nothing was recorded: there was no call yet, or its tasks ran one after the other in a plain loop, "
-                "which nobody watches. Give progress=True or on_event=, and that loop is watched, too."
-            )
-        from jobspan.follow.report import make_report  # imports statistics
+        from jobspan.follow.report import make_report, report_plain  # imports statistics
 
-        return make_report(self._record)
+        if self._record is not None:
+            return make_report(self._record)
+        if self._plain_s is None:
+            raise JobspanError(
+                "there is nothing to report: no call was made, or it failed in a plain loop, which nobody watches. "
+                "Give progress=True or on_event=, and that loop is watched, too."
+            )
+        return report_plain(self.n_completed_tasks, self._plain_s)
 
     def _find_resumption(self) -> Resumption | None:
         """What the run takes up, and leaves for the next, if that was asked for."""

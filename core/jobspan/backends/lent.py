@@ -93,7 +93,8 @@ class LentSession(CopyingSession):
             begun: int | None = 0
             if at is not None and at.number in self._tickets:
                 begun = at.count_begun(at.number, len(self._under_way[self._tickets[at.number]].tasks))
-                self._lose(at.number, lost, worker=pool.name_of(place), begun=begun)
+                spent_s = max(0.0, perf_counter() - at.since)
+                self._lose(at.number, lost, worker=pool.name_of(place), begun=begun, seconds=spent_s)
             else:
                 self._missing |= self._find_missing()  # or it is on its way to a worker's place on the board
                 self._look_again = monotonic() + _ON_ITS_WAY_S

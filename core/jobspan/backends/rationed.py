@@ -99,7 +99,9 @@ class RationedSession(ExecutorSession):
         begun = None if at is None else at.count_begun(number, count)
         self._ends_without_work += begun == 0
         hopeless = self._ends_without_work > MOST_ENDS_WITHOUT_WORK
-        return completion._replace(lost=lost, begun=begun, worker=worker.name_of(0), ends_run=hopeless)
+        spent_s = max(0.0, perf_counter() - at.since) if begun and at is not None else 0.0
+        name = worker.name_of(0)
+        return completion._replace(lost=lost, begun=begun, seconds=spent_s, worker=name, ends_run=hopeless)
 
     def find_running(self) -> list[Running]:
         """The tasks that workers are on."""

@@ -202,12 +202,12 @@ class WebSession:
                 if self._refused is not None or not self._workers:
                     tickets = tickets + [waiting.ticket for waiting in self._waiting]
                     self._waiting.clear()
-                on, _ = self._on.pop(worker, (None, 0.0))
+                on, since = self._on.pop(worker, (None, 0.0))
                 for position, ticket in enumerate(tickets):
-                    begun = 0 if position else None  # the first alone can have been at work
+                    begun, spent_s = (0 if position else None), 0.0  # the first alone can have been at work
                     if on is not None and on.ticket == ticket:
-                        begun = on.index - self._firsts[ticket] + 1
-                    self._put(Completion(ticket, [], lost=error, worker=worker.name, begun=begun))
+                        begun, spent_s = on.index - self._firsts[ticket] + 1, perf_counter() - since
+                    self._put(Completion(ticket, [], None, error, worker.name, spent_s, begun=begun))
         self._dispatch()
 
     def _lose(self, ticket: Ticket, error: BaseException, worker: str = "") -> None:

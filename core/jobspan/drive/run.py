@@ -5,7 +5,7 @@ Invariant: each closes its flow, and thereby the session, however it is left.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any, NoReturn
 
 from jobspan.drive.failures import bring_along, kept
@@ -30,13 +30,16 @@ def run_list(run: Run) -> list[Any]:
                     scheduler.consumed(len(values), nbytes)
                     step = next(flow)
                 case Finish():
+                    flow.close()  # those who follow the run hear of it, and may raise
                     return kept(results) if run.leaves_out else results
-                case Fail():
-                    raise bring_along(step, results)
+                case Fail(error):
+                    raise error  # noqa: TRY301  for the clause below
                 case Stall():
                     _never()
-    except KeyboardInterrupt as interrupt:  # hours of work may be in these
-        bring_along(Fail(interrupt, scheduler.find_partial()), results)
+    except (
+        BaseException
+    ) as error:  # an interrupt, or what a function that follows the run raises: hours may be in these
+        bring_along(Fail(error, scheduler.find_partial()), results)
         raise
     finally:
         flow.close()
@@ -78,10 +81,13 @@ async def gather(start: Callable[[], Awaitable[Run]]) -> list[Any]:
     """Start a run and await its end."""
     results: list[Any] = []
     run = await start()
-    slices = _slices(run, results)
+    slices = _slices(run)
     try:
         async for values in slices:
             results += values
+    except BaseException as error:
+        bring_along(Fail(error, run.scheduler.find_partial()), results)
+        raise
     finally:
         await slices.aclose()
     return kept(results) if run.leaves_out else results
@@ -90,7 +96,7 @@ async def gather(start: Callable[[], Awaitable[Run]]) -> list[Any]:
 async def stream(start: Callable[[], Awaitable[Run]]) -> AsyncGenerator[Any, None]:
     """Results as they come, awaiting; the run starts with the first step, so one that is never taken costs nothing."""
     run = await start()
-    slices = _slices(run, ())
+    slices = _slices(run)
     try:
         async for values in slices:
             for value in kept(values) if run.leaves_out else values:
@@ -99,8 +105,8 @@ async def stream(start: Callable[[], Awaitable[Run]]) -> AsyncGenerator[Any, Non
         await slices.aclose()
 
 
-async def _slices(run: Run, results: Sequence[Any]) -> AsyncGenerator[list[Any], None]:
-    """What is emitted; `results` are those of the first tasks that were not handed out, should the run fail."""
+async def _slices(run: Run) -> AsyncGenerator[list[Any], None]:
+    """What is emitted."""
     flow, session, scheduler = run.flow, run.session, run.scheduler
     try:
         step = next(flow)
@@ -116,7 +122,7 @@ async def _slices(run: Run, results: Sequence[Any]) -> AsyncGenerator[list[Any],
                 case Finish():
                     return
                 case Fail():
-                    raise bring_along(step, results)
+                    raise bring_along(step)
                 case Stall():
                     _never()
     finally:

@@ -9,11 +9,12 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, TypeAlias
 
 from jobspan.follow.progress import OFTEN_S, Display, Progress
 from jobspan.worker.context import PLACE
+from jobspan.worker.describe import add_note
 
 OnProgress: TypeAlias = Callable[[Progress], object]
 
@@ -23,7 +24,9 @@ _LINES_S = 10.0
 _NOTEBOOKS = ("ipykernel", "pyodide_kernel")
 _COLUMNS = 80
 _LEAST_BAR = 8
+_LEAST_FIRST = ("known", "rate", "retried", "elapsed", "left", "failed")
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
+_UNWRITABLE = (OSError, ValueError)  # of a stream that is closed, full, or read by nobody
 
 
 def check(wanted: Any) -> None:
@@ -44,15 +47,13 @@ def find_display(wanted: Any) -> Display | None:
     """
     if not wanted or (PLACE.get().level and not callable(wanted)):
         return None
-    if wanted == "tqdm":
-        return Tqdm()
-    if wanted == "rich":
-        return Rich()
-    if wanted is not True and callable(wanted):
+    if callable(wanted):
         return Function(wanted)
+    library = {"tqdm": Tqdm, "rich": Rich}.get(wanted)
+    display = library() if library else None  # which may be missing
     stream = sys.stderr
-    if stream is None:  # a program without a console
-        return None
+    if display is not None or stream is None:  # a program without a console
+        return display if stream is not None else None
     if _is_notebook(stream) or (_is_terminal(stream) and os.environ.get("TERM") != "dumb"):
         return Bar(stream)
     return Lines(stream)
@@ -69,11 +70,11 @@ def _is_notebook(stream: Any) -> bool:
     return type(stream).__module__.partition(".")[0] in _NOTEBOOKS
 
 
-_places: dict[int, threading.Lock] = {}
+_places: dict[tuple[int, int], threading.Lock] = {}
 
 
 class _Alone:
-    """A display that shows nothing while another one is there."""
+    """A display that shows nothing while another one is there; a stream that takes no text ends no run."""
 
     often_s = OFTEN_S
     seldom_s = _SELDOM_S
@@ -81,26 +82,39 @@ class _Alone:
     def __init__(self) -> None:
         self._place: threading.Lock | None = None
 
-    def open(self) -> None:
+    def open(self, total: int | None, /) -> None:
         """Take the place, if it is free."""
-        place = _places.setdefault(os.getpid(), threading.Lock())  # a forked child has its own
+        place = _places.setdefault((os.getpid(), self._whose()), threading.Lock())  # a forked child has its own
         if place.acquire(blocking=False):
             self._place = place
+            with suppress(*_UNWRITABLE):
+                self._begin(total)
 
     def show(self, progress: Progress, /) -> None:
-        """Show it if the place is taken by this one."""
+        """Show it if the place is taken by this one, or free by now."""
+        if self._place is None:
+            self.open(progress.total)
         if self._place is not None:
-            self._show(progress)
+            with suppress(*_UNWRITABLE):
+                self._show(progress)
 
     def close(self, progress: Progress, _complete: bool, /) -> None:
         """Show it, and leave the place to others."""
         if self._place is not None:
             try:
-                self._show(progress)
-                self._finish()
+                with suppress(*_UNWRITABLE):
+                    self._show(progress)
+                    self._finish()
             finally:
                 self._place.release()
                 self._place = None
+
+    def _whose(self) -> int:
+        """Who shares the place: all of the process."""
+        return 0
+
+    def _begin(self, total: int | None) -> None:
+        """There is nothing to show yet."""
 
     def _show(self, progress: Progress) -> None:
         raise NotImplementedError
@@ -121,11 +135,15 @@ class Bar(_Alone):
     def _show(self, progress: Progress) -> None:
         columns = self._count_columns()
         line = render(progress, columns, blocks=self._has_blocks)
-        _write(self._stream, f"\r{line}{' ' * (min(self._length, columns) - len(line))}")  # over what was there
+        self._write(f"\r{line}{' ' * (min(self._length, columns) - len(line))}")  # over what was there
         self._length = len(line)
 
     def _finish(self) -> None:
-        _write(self._stream, "\n")
+        self._write("\n")
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
 
     def _count_columns(self) -> int:
         """One less than there are: in some terminals, the last one begins another line."""
@@ -146,8 +164,13 @@ class Lines(_Alone):
         super().__init__()
         self._stream = stream
 
+    def _whose(self) -> int:
+        """Only calls inside its own are silent: the lines of several threads do not collide."""
+        return threading.get_ident()
+
     def _show(self, progress: Progress) -> None:
-        _write(self._stream, f"jobspan: {', '.join(in_words(progress))}\n")
+        self._stream.write(f"jobspan: {', '.join(in_words(progress))}\n")
+        self._stream.flush()
 
 
 class Function:
@@ -159,20 +182,21 @@ class Function:
     def __init__(self, function: OnProgress) -> None:
         self._function = function
 
-    def open(self) -> None:
+    def open(self, _total: int | None, /) -> None:
         """There is nothing to do."""
 
     def show(self, progress: Progress, /) -> None:
         """Call it."""
-        self._function(progress)
+        try:
+            self._function(progress)
+        except Exception as error:
+            add_note(error, f"raised by the function given as progress=, at {progress.finished} finished tasks")
+            raise
 
     def close(self, progress: Progress, complete: bool, /) -> None:
         """Call it; what it raises does not hide what a run has failed with."""
-        if complete:
-            self._function(progress)
-        else:
-            with suppress(Exception):
-                self._function(progress)
+        with nullcontext() if complete else suppress(Exception):
+            self.show(progress)
 
 
 class Tqdm(_Alone):
@@ -187,21 +211,27 @@ class Tqdm(_Alone):
         self._make = tqdm
         self._bar: Any = None
 
+    def _begin(self, total: int | None) -> None:
+        self._bar = self._make(total=total, unit="task", mininterval=0, miniters=0)
+
     def _show(self, progress: Progress) -> None:
-        if self._bar is None:
-            self._bar = self._make(total=progress.total, unit="task", mininterval=0, miniters=0)
         bar = self._bar
+        if bar is None or bar.disable:  # as the environment's TQDM_DISABLE says
+            return
         if progress.total != bar.total:
-            begun = bar.start_t
-            bar.reset(progress.total)
-            bar.start_t = begun
+            if hasattr(bar, "container"):  # a notebook's
+                begun = bar.start_t
+                bar.reset(progress.total)
+                bar.start_t = begun
+            bar.total = progress.total
         bar.initial, bar.n = progress.known, progress.finished  # so that its rate does not count what was known
         if setbacks := _setbacks(progress):
-            bar.set_postfix_str(", ".join(setbacks), refresh=False)
+            bar.set_postfix_str(", ".join(setbacks.values()), refresh=False)
         bar.refresh()
 
     def _finish(self) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
 
 class Rich(_Alone):
@@ -246,15 +276,19 @@ def render(progress: Progress, columns: int, *, blocks: bool) -> str:
     >>> render(half, 60, blocks=False)
     ' 50% |#######       | 5/10, 2.0/s, 0:02, 0:02 left, 1 failed'
     """
-    words = in_words(progress)
-    if progress.total:
-        percent = f"{100 * progress.finished // progress.total:3}%"
-        while len(words) > 1 and len(percent) + 1 + len(", ".join(words)) > columns:
-            del words[1]  # from the least important on
-        room = columns - len(percent) - len(", ".join(words)) - 4
-        bar = f" |{_bar(progress.finished / progress.total, room, blocks)}| " if room >= _LEAST_BAR else " "
-        return f"{percent}{bar}{', '.join(words)}"[:columns]
-    return ", ".join(words)[:columns]
+    words = _facts(progress)
+    percent = f"{100 * progress.finished // progress.total:3}% " if progress.total else ""
+    for name in _LEAST_FIRST:
+        if len(percent) + len(", ".join(words.values())) <= columns:
+            break
+        words.pop(name, None)
+    line = percent + ", ".join(words.values())
+    if len(line) > columns:  # a number that is cut is another number
+        return percent.rstrip() if len(percent.rstrip()) <= columns else ""
+    room = columns - len(line) - 3
+    if percent and room >= _LEAST_BAR:
+        line = f"{percent}|{_bar(progress.finished / (progress.total or 1), room, blocks)}| {line[len(percent) :]}"
+    return line
 
 
 def _bar(share: float, room: int, blocks: bool) -> str:
@@ -271,24 +305,31 @@ def in_words(progress: Progress) -> list[str]:
     >>> in_words(Progress(40, 40, 0, 0, 2, 75.0, 0.5, 0.0))
     ['40/40', '2.0 s/task', '1:15', '2 retried']
     """
+    return list(_facts(progress).values())
+
+
+def _facts(progress: Progress) -> dict[str, str]:
     total = progress.total
-    words = [f"{progress.finished} done" if total is None else f"{progress.finished}/{total}"]
+    facts = {"count": f"{progress.finished} done" if total is None else f"{progress.finished}/{total}"}
     if progress.rate:
-        rate = progress.rate
-        words.append(
-            f"{rate:.1f}/s" if 1 <= rate < 100 else f"{rate:.0f}/s" if rate >= 100 else f"{1 / rate:.1f} s/task"
-        )
-    words.append(clock(progress.elapsed_s))
-    if progress.left_s:
-        words.append(f"{clock(progress.left_s)} left")
+        facts["rate"] = _pace(progress.rate)
+    facts["elapsed"] = clock(progress.elapsed_s)
+    if progress.left_s and progress.left_s >= 1:
+        facts["left"] = f"{clock(progress.left_s)} left"
     if progress.known:
-        words.append(f"{progress.known} from checkpoint")
-    return words + _setbacks(progress)
+        facts["known"] = f"{progress.known} from checkpoint"
+    return facts | _setbacks(progress)
 
 
-def _setbacks(progress: Progress) -> list[str]:
+def _pace(rate: float) -> str:
+    if rate >= 1:
+        return f"{rate:.0f}/s" if rate >= 100 else f"{rate:.1f}/s"
+    return f"{1 / rate:.1f} s/task" if rate > 0.01 else f"{clock(1 / rate)} for a task"
+
+
+def _setbacks(progress: Progress) -> dict[str, str]:
     counts = {"failed": progress.failed, "retried": progress.retried}
-    return [f"{count} {what}" for what, count in counts.items() if count]
+    return {what: f"{count} {what}" for what, count in counts.items() if count}
 
 
 def clock(seconds: float) -> str:
@@ -310,9 +351,3 @@ def _takes(stream: Any, text: str) -> bool:
     except (UnicodeEncodeError, LookupError):
         return False
     return True
-
-
-def _write(stream: Any, text: str) -> None:
-    with suppress(OSError, ValueError):  # closed, or nobody reads it
-        stream.write(text)
-        stream.flush()

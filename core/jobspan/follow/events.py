@@ -1,7 +1,8 @@
 """What ``Parallel(on_event=...)`` is called with, and when.
 
-Invariant: on every backend each attempt that ran tells ``started`` and then what became of it. The tasks that are
-finished are those ``done``, ``failed``, ``timed out`` and ``lost``, less those ``retried``.
+Invariant: on every backend each attempt that ran tells ``started`` and then what became of it, but for those that went
+down with a worker that did not say what it was on. The tasks that are finished are those ``done``, ``failed``, ``timed
+out`` and ``lost``, less those ``retried``.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from collections.abc import Callable, Sequence
 from time import time
 from typing import TypeAlias
 
-from jobspan.errors import TaskTimeout
-from jobspan.follow.listener import Listener
+from jobspan.follow.listener import Listener, ran_for
 from jobspan.model import Batch, Completion, Event, Fact, Setback, Started
+from jobspan.worker.describe import add_note
 from jobspan.worker.run import size_of
 
 OnEvent: TypeAlias = Callable[[Event], object]
@@ -32,7 +33,7 @@ class EventListener(Listener):
     """
 
     def __init__(self, on_event: OnEvent, reports_start: bool) -> None:
-        self._on_event = on_event
+        self._function = on_event
         self._reports_start = reports_start
 
     def known(self, first: int, count: int, /) -> None:
@@ -58,12 +59,21 @@ class EventListener(Listener):
         for setback in setbacks:
             self._tell_setback(setback, fact, batch)
 
+    def _on_event(self, event: Event) -> None:
+        try:
+            self._function(event)
+        except Exception as error:
+            add_note(error, f"raised by the function given as on_event=, at {event.kind!r} of task {event.index}")
+            raise
+
     def _tell_setback(self, setback: Setback, completion: Completion, batch: Batch) -> None:
         index, kind, error, again = setback
         start, end = _span(completion, index - batch.first)
-        if kind == "timed out" and isinstance(error, TaskTimeout):
+        if (spent_s := ran_for(setback, completion, batch)) is not None:
             end = time()
-            start = end - error.elapsed
+            start = end - spent_s
+            if not self._reports_start:
+                self._on_event(Event("started", index, completion.worker, start, _NAN, batch.attempt))
         self._on_event(Event(kind, index, completion.worker, start, end, batch.attempt, 0, error))
         if again:
             self._on_event(Event("retried", index, "", _NAN, _NAN, again))

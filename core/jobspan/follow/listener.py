@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jobspan.model import Batch, Fact, Setback, Ticket
+from jobspan.errors import TaskTimeout
+from jobspan.model import Batch, Completion, Fact, Setback, Ticket
 
 
 class Listener:
@@ -42,3 +43,11 @@ class Listener:
 
     def end(self, complete: bool, /) -> None:
         """The run is over; `complete` tells whether every task was done."""
+
+
+def ran_for(setback: Setback, fact: Completion, batch: Batch) -> float | None:
+    """Seconds for which a task had been running when it ended with its worker; None if it did not, or nobody knows."""
+    if setback.kind == "timed out" and isinstance(setback.error, TaskTimeout):
+        return setback.error.elapsed
+    is_culprit = setback.kind == "lost" and fact.begun is not None and setback.index == batch.first + fact.begun - 1
+    return fact.seconds or None if is_culprit else None

@@ -38,7 +38,7 @@ class Progress(NamedTuple):
     elapsed_s : float
         Seconds since the run began.
     rate : float or None
-        Tasks that finish in a second, lately; None before one has.
+        Tasks that finish in a second: lately, and at the end on the average; None before one has.
     left_s : float or None
         Seconds until all are finished, if those to come are like those that were; None before each worker has
         finished a task, and while `total` is unknown.
@@ -62,8 +62,8 @@ class Display(Protocol):
     seldom_s: float
     """Seconds between two showings if nothing was finished in between."""
 
-    def open(self) -> None:
-        """The run begins."""
+    def open(self, total: int | None, /) -> None:
+        """The run of so many tasks begins; None where nobody knows yet."""
 
     def show(self, progress: Progress, /) -> None:
         """Show it."""
@@ -84,13 +84,13 @@ class Pace:
     """
 
     def __init__(self, begun: float) -> None:
-        self._begun = begun
+        self.begun = begun
         self._samples: deque[tuple[float, int]] = deque([(begun, 0)])
 
     def note(self, finished: int, now: float) -> None:
         """So many tasks were finished by now."""
         samples = self._samples
-        elapsed_s = now - self._begun
+        elapsed_s = now - self.begun
         if now - samples[-1][0] >= elapsed_s / _SAMPLES:
             samples.append((now, finished))
         while len(samples) > 2 and samples[1][0] <= now - elapsed_s * _LATELY:
@@ -100,7 +100,7 @@ class Pace:
         """Tasks in a second; None before one has finished."""
         (since, before), (_, finished) = self._samples[0], self._samples[-1]
         if finished == before:  # nothing lately: all that there was counts
-            since, before = self._begun, 0
+            since, before = self.begun, 0
         return (finished - before) / (now - since) if finished and now > since else None
 
 
@@ -151,11 +151,13 @@ class Meter(Listener):
         """Show it if it is time to."""
         if not self._is_open:
             self._is_open = True
-            self._display.open()
+            self._display.open(self._total)
         if self._sent:
             self._pace = self._pace or Pace(now)
             self._busy_until = now + self._sent * self._mean_s()
             self._sent = 0
+        if self._pace is not None:
+            self._pace.note(self._record.done + self._record.failed, now)
         due = self._shown + (self._display.often_s if self._is_changed else self._display.seldom_s)
         if now < due:
             return due - now
@@ -165,7 +167,11 @@ class Meter(Listener):
 
     def end(self, complete: bool, /) -> None:
         """Show it for the last time."""
-        self._display.close(self._measure(monotonic()), complete)
+        last = self._measure(monotonic())
+        if self._pace is not None:
+            ran = last.finished - last.known
+            last = last._replace(rate=ran / max(1e-9, monotonic() - self._pace.begun) if ran else None)
+        self._display.close(last, complete)
 
     def _mean_s(self) -> float:
         record = self._record

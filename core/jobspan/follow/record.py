@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic, time
 from typing import NamedTuple, TypeVar
 
-from jobspan.errors import TaskTimeout
-from jobspan.follow.listener import Listener
+from jobspan.follow.listener import Listener, ran_for
 from jobspan.model import Batch, Completion, Fact, Setback, Ticket
 
 T = TypeVar("T")
@@ -37,7 +36,7 @@ class Stretch(NamedTuple):
         Index of the first of the tasks.
     count : int
         Number of tasks.
-    kind : {"done", "failed", "timed out"}
+    kind : {"done", "failed", "timed out", "lost"}
         What became of them.
     """
 
@@ -54,6 +53,14 @@ class Stretch(NamedTuple):
         return self.end - self.begin
 
 
+class UnderWay(NamedTuple):
+    """Tasks that were sent together and have not come back, and how many seconds ago that was."""
+
+    first: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
+    seconds: float
+
+
 class Returned(NamedTuple):
     """A batch that came back: who had it, what became of it, and when."""
 
@@ -62,7 +69,7 @@ class Returned(NamedTuple):
     done: int
     has_failed: bool
     spans: Sequence[tuple[float, float]]
-    late: Sequence[Stretch]
+    ends: Sequence[Stretch]
     sent: float
     begin: float
     seconds: float
@@ -72,13 +79,21 @@ class Returned(NamedTuple):
 class Lane:
     """One worker's part in a run, in sums."""
 
-    __slots__ = ("busy_s", "end", "heard", "start_s", "tasks", "transfer_s")
+    __slots__ = ("busy_s", "end", "gone_at", "heard", "start_s", "tasks", "transfer_s")
 
     def __init__(self) -> None:
         self.tasks = 0
         self.busy_s = self.transfer_s = 0.0
         self.start_s: float | None = None
+        self.gone_at: float | None = None  # when it ended, in the middle of a task
         self.end = self.heard = 0.0  # of its latest batch: when it had finished it, and when that was known
+
+    def leave(self, last: Stretch, run_begin: float) -> None:
+        """The worker has ended, with the task that it was on."""
+        if self.start_s is None:
+            self.start_s = max(0.0, last.begin - run_begin)
+        self.busy_s += max(0.0, last.seconds)
+        self.gone_at = last.end
 
     def add(self, sent: float, begin: float, end: float, heard: float, run_begin: float) -> None:
         """A batch: when it was sent, begun, finished, and heard of."""
@@ -105,12 +120,14 @@ class Sums:
     def add(self, batch: Returned) -> None:
         """Take in one that came back."""
         worker = batch.worker or _NOBODY
+        if not (batch.done or batch.begin or batch.ends):  # it came to nothing, nobody knows where
+            return
         lane = self.lanes.get(worker)
         if lane is None:
             lane = self.lanes[worker] = Lane()
-        for late in batch.late:
-            lane.busy_s += late.seconds
-            self._add(late)
+        for last in batch.ends:
+            lane.leave(last, self._begin)
+            self._add(last)
         lane.tasks += batch.done
         if not batch.begin:
             return
@@ -161,7 +178,7 @@ class Recorder(Listener):
         self._elapsed_s: float | None = None  # once it is over
         self.done = self.failed = self.retried = self.found = 0
         self.spent_s = 0.0
-        self._sent: dict[Ticket, float] = {}
+        self._sent: dict[Ticket, tuple[float, Batch]] = {}
         self._unread: deque[Returned] = deque()
         self._lock = allocate_lock()
         self._sums = Sums(self.begin)
@@ -175,9 +192,16 @@ class Recorder(Listener):
         """Count what was in the checkpoint."""
         self.found += count
 
-    def sent(self, ticket: Ticket, _batch: Batch, /) -> None:
+    def sent(self, ticket: Ticket, batch: Batch, /) -> None:
         """Note when."""
-        self._sent[ticket] = time()
+        self._sent[ticket] = time(), batch
+
+    def find_under_way(self) -> list[UnderWay]:
+        """What was sent and has not come back, the oldest first."""
+        if self._elapsed_s is not None:
+            return []
+        now = time()
+        return [UnderWay(batch.first, len(batch.tasks), now - sent) for sent, batch in list(self._sent.values())]
 
     def hear(self, fact: Fact, batch: Batch | None, setbacks: Sequence[Setback], /) -> None:
         """Note what a worker did, and when; what is to be made of it can wait."""
@@ -187,11 +211,12 @@ class Recorder(Listener):
         done = len(fact.values)
         self.done += done
         self.spent_s += fact.seconds
-        late = self._count(setbacks, fact.worker, heard) if setbacks else ()
+        ends = self._count(setbacks, fact, batch, heard) if setbacks else ()
+        sent, _ = self._sent.pop(fact.ticket, (heard, None))
         self._unread.append(
             Returned(
-                *(fact.worker, batch.first, done, fact.error is not None, fact.spans, late),
-                *(self._sent.pop(fact.ticket, heard), fact.begin, fact.seconds, heard),
+                *(fact.worker, batch.first, done, fact.error is not None, fact.spans, ends),
+                *(sent, fact.begin, fact.seconds, heard),
             )
         )
         if len(self._unread) > _UNREAD:
@@ -200,19 +225,20 @@ class Recorder(Listener):
     def end(self, _complete: bool, /) -> None:
         """Note how long it took."""
         self._elapsed_s = monotonic() - self._begun
+        self._sent.clear()
 
-    def _count(self, setbacks: Sequence[Setback], worker: str, now: float) -> list[Stretch]:
-        """Count what came to nothing; returns the tasks that had their time."""
-        late = []
+    def _count(self, setbacks: Sequence[Setback], fact: Completion, batch: Batch, now: float) -> list[Stretch]:
+        """Count what came to nothing; returns the tasks that ended with their worker."""
+        ends = []
         for setback in setbacks:
             if setback.again:
                 self.retried += 1
             else:
                 self.failed += 1
-            if setback.kind == "timed out" and isinstance(setback.error, TaskTimeout):
-                elapsed_s = setback.error.elapsed
-                late.append(Stretch(worker or _NOBODY, now - elapsed_s, now, setback.index, 1, setback.kind))
-        return late
+            if (spent_s := ran_for(setback, fact, batch)) is not None:
+                worker = fact.worker or _NOBODY
+                ends.append(Stretch(worker, now - spent_s, now, setback.index, 1, setback.kind))
+        return ends
 
     def read(self, reader: Callable[[Sums], T]) -> T:
         """What `reader` makes of all that was noted so far; also while another thread drives the run."""

@@ -5,15 +5,17 @@ Invariant: a report is finished when it is made; a run that goes on does not cha
 
 from __future__ import annotations
 
+import re
 from statistics import median
+from time import time
 from typing import NamedTuple
 
-from jobspan.follow.record import SLOWEST, Recorder, Stretch, Sums
-from jobspan.worker.describe import span
+from jobspan.follow.record import SLOWEST, Recorder, Stretch, Sums, UnderWay
+from jobspan.worker.describe import CALLER, span
 
 _COLUMNS = 50
 _SHADES = " ░▒▓█"
-_MARKS = {"failed": "x", "timed out": "!"}
+_MARKS = {"failed": "x", "timed out": "!", "lost": "#"}
 
 
 class WorkerReport(NamedTuple):
@@ -32,7 +34,7 @@ class WorkerReport(NamedTuple):
     transfer_s : float
         Seconds in which it had no task while one was on its way to it, or its results were on their way back.
     idle_s : float
-        The other seconds.
+        The other seconds, until the end of the run or, if it ended with a task, its own.
     """
 
     name: str
@@ -57,14 +59,16 @@ class Report(NamedTuple):
     workers : tuple of WorkerReport
         The workers that did something, by name.
     slowest : tuple of Stretch
-        The three slowest tasks, the slowest first; one with a `count` above 1 stands for a task among short ones that
-        were timed together, which took at most so long.
+        The three slowest tasks, the slowest first. One with a `count` above 1 is a batch of short tasks that were timed
+        together, and of which one must have been slow.
     stretches : tuple of Stretch
         The latest 10 000 pieces of work, as they became known: a task each, or short tasks that were timed together.
     untimed : int
         Number of tasks that were timed together only. With ``on_event`` each is timed by itself.
     begin : float
         When it began, in seconds since the epoch.
+    under_way : tuple of UnderWay
+        What had been sent and was not back when the report was made, the oldest first.
     """
 
     elapsed_s: float
@@ -78,6 +82,7 @@ class Report(NamedTuple):
     stretches: tuple[Stretch, ...]
     untimed: int
     begin: float
+    under_way: tuple[UnderWay, ...] = ()
 
     @property
     def efficiency(self) -> float:
@@ -86,22 +91,30 @@ class Report(NamedTuple):
         return min(1.0, sum(worker.busy_s for worker in self.workers) / whole) if whole else 0.0
 
     def __str__(self) -> str:
-        return "\n".join([self.summary(), "", *self._table(), "", *self._slowest_in_words()])
+        return "\n".join(
+            [self.summary(), "", *self._table(), "", *self._slowest_in_words(), *self._under_way_in_words()]
+        )
+
+    def __repr__(self) -> str:
+        return f"<Report: {self.summary()}>"
 
     def summary(self) -> str:
         """The run in one line."""
         counts = {"failed": self.failed, "retried": self.retried, "from the checkpoint": self.known}
         more = "".join(f", {count} {what}" for what, count in counts.items() if count)
         return (
-            f"{self.done} tasks done in {seconds(self.elapsed_s)} on {self.width} "
-            f"worker{'s' if self.width != 1 else ''}{more}; {self.efficiency:.0%} of their time was spent in tasks."
+            f"{_count(self.done, 'task')} done in {seconds(self.elapsed_s)} on {_count(self.width, 'worker')}{more}; "
+            f"{self.efficiency:.0%} of the time was spent in tasks."
         )
 
     def _table(self) -> list[str]:
         wide = max((len(worker.name) for worker in self.workers), default=6)
         heads = "tasks", "start", "busy", "transfer", "idle"
-        scale = f"  a character: {seconds(self.elapsed_s / _COLUMNS)}" if self.workers else ""
-        lines = [f"{'worker':{wide}}" + "".join(f"{head:>10}" for head in heads) + scale]
+        marks = "".join(
+            f", {mark} {kind}" for kind, mark in _MARKS.items() if any(each.kind == kind for each in self.stretches)
+        )
+        legend = f"  |time line: {seconds(self.elapsed_s / _COLUMNS)} for each character{marks}" if self.workers else ""
+        lines = [f"{'worker':{wide}}" + "".join(f"{head:>10}" for head in heads) + legend]
         for worker in self.workers:
             times = worker.start_s, worker.busy_s, worker.transfer_s, worker.idle_s
             row = "".join(f"{seconds(each):>10}" for each in times)
@@ -134,6 +147,12 @@ class Report(NamedTuple):
                 f"{self.untimed} short tasks were timed together only; with on_event= each is timed by itself."
             )
         return lines
+
+    def _under_way_in_words(self) -> list[str]:
+        lines = [f"  {span(first, count)}, sent {seconds(ago)} ago" for first, count, ago in self.under_way[:SLOWEST]]
+        if len(self.under_way) > SLOWEST:
+            lines.append(f"  and {len(self.under_way) - SLOWEST} batches more")
+        return ["under way", *lines] if lines else []
 
     def svg(self) -> str:
         """The time line as a drawing, for a page or a file."""
@@ -170,7 +189,7 @@ def describe(stretch: Stretch) -> str:
     if stretch.count == 1:
         return f"task {stretch.first}: {seconds(stretch.seconds)} on {stretch.worker}{became}"
     tasks = span(stretch.first, stretch.count)
-    return f"one of {tasks}, which took {seconds(stretch.seconds)} together, on {stretch.worker}{became}"
+    return f"one or more of {tasks}: {seconds(stretch.seconds)} together on {stretch.worker}{became}"
 
 
 def make_report(record: Recorder) -> Report:
@@ -181,10 +200,12 @@ def make_report(record: Recorder) -> Report:
 def _make_report(record: Recorder, sums: Sums) -> Report:
     elapsed_s = record.elapsed_s
     workers = []
-    for name, lane in sorted(sums.lanes.items()):
-        start_s = min(lane.start_s or 0.0, elapsed_s)
-        idle_s = max(0.0, elapsed_s - start_s - lane.busy_s - lane.transfer_s)
-        workers.append(WorkerReport(name, lane.tasks, start_s, lane.busy_s, lane.transfer_s, idle_s))
+    for name, lane in sorted(sums.lanes.items(), key=lambda pair: _by_number(pair[0])):
+        there_s = elapsed_s if lane.gone_at is None else min(elapsed_s, max(0.0, lane.gone_at - record.begin))
+        start_s = min(lane.start_s or 0.0, there_s)
+        transfer_s = 0.0 if name == CALLER else lane.transfer_s  # where nothing travels, it is the caller's own work
+        idle_s = max(0.0, there_s - start_s - lane.busy_s - transfer_s)
+        workers.append(WorkerReport(name, lane.tasks, start_s, lane.busy_s, transfer_s, idle_s))
     stretches = tuple(sums.stretches)
     return Report(
         elapsed_s=elapsed_s,
@@ -198,7 +219,26 @@ def _make_report(record: Recorder, sums: Sums) -> Report:
         stretches=stretches,
         untimed=sums.untimed,
         begin=record.begin,
+        under_way=tuple(record.find_under_way()),
     )
+
+
+def report_plain(count: int, spent_s: float) -> Report:
+    """Of a plain loop, of which only that is known."""
+    begin = time() - spent_s
+    whole = Stretch(CALLER, begin, begin + spent_s, 0, count)
+    workers = (WorkerReport(CALLER, count, 0.0, spent_s, 0.0, 0.0),)
+    timed = (whole,) if count else ()
+    return Report(spent_s, 1, count, 0, 0, 0, workers, timed, timed, count, begin)
+
+
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """A key that sorts the tenth after the second."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _find_slowest(timed: list[Stretch], stretches: tuple[Stretch, ...]) -> tuple[Stretch, ...]:
