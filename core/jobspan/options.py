@@ -29,6 +29,14 @@ _remembered: dict[Any, Settings] = {}
 class Options(Logger):
     """The arguments of a `Parallel`, whose documentation explains them."""
 
+    # Here rather than set by the constructor, which is a good part of what a call of one task costs.
+    n_tasks: int | None = None
+    n_dispatched_tasks = n_completed_tasks = 0
+    _own: Any = None  # the backend of a with block
+    _narrator: Narrator | None = None
+    _record: Recorder | None = None  # of the latest call
+    _plain_s: float | None = None  # what the latest call in a plain loop took
+
     def __init__(
         self,
         n_jobs: Any = config.N_JOBS,
@@ -106,12 +114,6 @@ class Options(Logger):
         self._on_event = on_event
         self._progress = None if progress is config.PROGRESS else progress or None
         self._straight = found.is_plain and on_event is None and self._progress is None
-        self.n_tasks: int | None = None
-        self.n_dispatched_tasks = self.n_completed_tasks = 0
-        self._own: Any = None  # the backend of a with block
-        self._narrator: Narrator | None = None
-        self._record: Recorder | None = None  # of the latest call
-        self._plain_s: float | None = None  # what the latest call in a plain loop took
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(n_jobs={self.n_jobs})"
