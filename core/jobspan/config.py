@@ -178,8 +178,9 @@ class parallel_config:  # noqa: N801  joblib's name
         CONFIG.set(self.config)
 
     def __enter__(self) -> Any:
-        """The settings in force, by name."""
-        return {name: value for name, value in self.config._asdict().items() if name not in ("params", "level")}
+        """The settings in force, by name: joblib's, and others where they are set."""
+        hidden = ("params", "level", *(["progress"] if self.config.progress is PROGRESS else []))
+        return {name: value for name, value in self.config._asdict().items() if name not in hidden}
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
