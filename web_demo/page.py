@@ -104,7 +104,8 @@ async def _wake_workers(wanted, hooks):
 def _event_hook(hooks, variables):
     def show(event):
         tasks = variables.get("tasks")
-        hooks.event(*event, len(tasks) if isinstance(tasks, Sized) else None)
+        total = len(tasks) if isinstance(tasks, Sized) else None
+        hooks.event(event.kind, event.index, event.worker, event.start, event.end, total)
 
     return show
 
