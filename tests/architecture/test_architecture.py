@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,30 @@ def test_threads_import_neither_asyncio_nor_pickles() -> None:
         "from jobspan import Parallel, delayed\nParallel(2, 'threads')(delayed(abs)(i) for i in range(9))"
     )
     assert [name for name in HEAVY if name in found] == []
+
+
+@needs_processes
+def test_two_threads_can_use_processes_for_the_first_time_at_once() -> None:
+    script = """
+    import importlib, threading
+    from jobspan import Parallel
+    Parallel()
+    barrier = threading.Barrier(2)
+    failures = []
+    def load(name):
+        barrier.wait()
+        try:
+            importlib.import_module(name)
+        except BaseException as error:
+            failures.append(error)
+    names = "jobspan.backends.loky", "jobspan.backends.multiprocessing"
+    threads = [threading.Thread(target=load, args=(name,)) for name in names]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    assert not failures, failures
+    """
+    for _ in range(10):  # before loky was imported as a package first, one in seven failed
+        subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
 
 
 @needs_processes

@@ -17,7 +17,7 @@ from multiprocessing import process
 from multiprocessing import resource_tracker as standard_tracker
 from typing import Any
 
-from loky import process_executor
+from loky import process_executor  # the package first, as in the module for multiprocessing
 from loky.backend import resource_tracker
 from loky.process_executor import ProcessPoolExecutor
 

@@ -22,7 +22,7 @@ from multiprocessing import get_all_start_methods, get_context, get_start_method
 from multiprocessing.context import BaseContext
 from typing import Any
 
-from loky.backend.utils import kill_process_tree
+from loky import process_executor  # the package before its parts: two threads could wait for each other's import
 
 from jobspan import host
 from jobspan.backends import loky
@@ -173,7 +173,7 @@ class StandardPool(Pool):
             self.muster()
             for worker in self.crew if kill else ():
                 with suppress(ProcessLookupError):
-                    kill_process_tree(worker)
+                    process_executor.kill_process_tree(worker)
             self.executor.shutdown(wait=wait and not kill, cancel_futures=kill)
 
 
