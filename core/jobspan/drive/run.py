@@ -36,9 +36,8 @@ def run_list(run: Run) -> list[Any]:
                     raise error  # noqa: TRY301  for the clause below
                 case Stall():
                     _never()
-    except (
-        BaseException
-    ) as error:  # an interrupt, or what a function that follows the run raises: hours may be in these
+    except BaseException as error:
+        # A task's failure, an interrupt, or what a function that follows the run raises: hours of work may be in these.
         bring_along(Fail(error, scheduler.find_partial()), results)
         raise
     finally:

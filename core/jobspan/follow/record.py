@@ -201,7 +201,7 @@ class Recorder(Listener):
         if self._elapsed_s is not None:
             return []
         now = time()
-        return [UnderWay(batch.first, len(batch.tasks), now - sent) for sent, batch in list(self._sent.values())]
+        return [UnderWay(batch.first, len(batch.tasks), now - sent) for sent, batch in self._sent.copy().values()]
 
     def hear(self, fact: Fact, batch: Batch | None, setbacks: Sequence[Setback], /) -> None:
         """Note what a worker did, and when; what is to be made of it can wait."""
