@@ -89,7 +89,31 @@ def test_what_it_raises_says_so_and_brings_the_results(backend: Any) -> None:
     with pytest.raises(RuntimeError) as caught:
         Parallel(2, backend, progress=complain)(delayed(abs)(-i) for i in range(3))
     assert "raised by the function given as progress=, at 3 finished tasks" in caught.value.__notes__[0]
-    assert caught.value.partial == {0: 0, 1: 1, 2: 2}  # type: ignore[attr-defined]
+    assert caught.value.partial == {0: 0, 1: 1, 2: 2}  # type: ignore[attr-defined]  # set by the run
+
+
+def test_a_call_that_is_cancelled_while_awaited_brings_its_results(parallel_backend_: Any) -> None:
+    import asyncio
+
+    async def main() -> BaseException:
+        arrived = asyncio.Event()
+
+        def tell(progress: Progress) -> None:
+            if progress.finished >= 2:
+                arrived.set()
+
+        calls = [delayed(abs)(-1), delayed(abs)(-2), delayed(time.sleep)(1), delayed(time.sleep)(1)]
+        run = Parallel(2, parallel_backend_, batch_size=1, progress=tell)
+        task = asyncio.ensure_future(run.gather(calls))
+        await arrived.wait()
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError as error:
+            return error
+        raise AssertionError("it was not cancelled")
+
+    assert asyncio.run(main()).partial == {0: 1, 1: 2}  # type: ignore[attr-defined]  # set by the run
 
 
 def test_it_does_not_hide_what_the_run_has_failed_with() -> None:

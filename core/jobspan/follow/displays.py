@@ -117,7 +117,7 @@ class _Alone:
         """There is nothing to show yet."""
 
     def _show(self, progress: Progress) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # each display's own
 
     def _finish(self) -> None:
         """What was shown stays."""
@@ -189,7 +189,7 @@ class Function:
         """Call it."""
         try:
             self._function(progress)
-        except Exception as error:
+        except Exception as error:  # the user's own code, whatever it raises: told whose it is, and raised on
             add_note(error, f"raised by the function given as progress=, at {progress.finished} finished tasks")
             raise
 

@@ -62,7 +62,7 @@ class EventListener(Listener):
     def _on_event(self, event: Event) -> None:
         try:
             self._function(event)
-        except Exception as error:
+        except Exception as error:  # the user's own code, whatever it raises: told whose it is, and raised on
             add_note(error, f"raised by the function given as on_event=, at {event.kind!r} of task {event.index}")
             raise
 
