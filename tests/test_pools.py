@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -498,6 +499,27 @@ def test_it_works_in_a_child_of_multiprocessing_daemonic_or_not(
         start_new_session=True,
     )
     assert finish(done) == ("[0, 1, 2, 3, 4]\n0\n", "")
+
+
+@LINUX
+def test_no_executor_is_ending_still_when_concurrent_futures_wakes_them_all(tmp_path: Path) -> None:
+    main = """
+    from concurrent.futures import process
+
+    class Watched(type(process._threads_wakeups)):
+        def items(self):
+            if os.getpid() == here:
+                print([thread.is_alive() for thread, _ in super().items()])
+            return super().items()
+
+    here = os.getpid()
+    process._threads_wakeups = Watched()
+    print(run())
+    """
+    output, errors = finish(start("multiprocessing", main, tmp_path))
+    first, ended = output.splitlines()
+    assert (first, errors) == ("[0, 1, 2, 3, 4]", "")
+    assert set(json.loads(ended.lower())) <= {False}
 
 
 @LINUX

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import suppress
@@ -170,6 +171,8 @@ class StandardPool(Pool):
         _at_work.discard(self)
         self.end_line()
         with self._ending:
+            if manager := self.executor._executor_manager_thread:  # noqa: SLF001  once shut down, it is forgotten
+                _managers.add(manager)
             self.muster()
             for worker in self.crew if kill else ():
                 with suppress(ProcessLookupError):
@@ -178,11 +181,16 @@ class StandardPool(Pool):
 
 
 _at_work: set[StandardPool] = set()
+_managers: weakref.WeakSet[threading.Thread] = weakref.WeakSet()  # of executors that were shut down
 
 
 def _end_work() -> None:
     for pool in list(_at_work):
         pool.end(kill=True)
+    # concurrent.futures wakes them next, through pipes that they close as they end: without a lock before Python 3.12.8
+    # and 3.13.1 (python/cpython#125451), so it wrote to what was closed, or to what had the pipe's number by then.
+    for manager in list(_managers):
+        manager.join()
 
 
 # concurrent.futures has registered at its import what waits for all work under way; at exit this comes before it.
