@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from jobspan import (
+    Event,
     InitializerError,
     Parallel,
     TaskError,
@@ -332,6 +333,23 @@ def test_a_task_whose_worker_died_is_tried_again_and_a_deadly_one_given_up(name:
     ]
     assert results[2].attempt == 3  # it has killed three workers
     assert count_runs(tmp_path, 2) == 3
+
+
+@needs_processes
+@pytest.mark.parametrize("batch_size", [1, 30])
+@pytest.mark.parametrize("name", PROCESSES)
+def test_the_task_that_ended_its_worker_is_named_though_the_whole_pool_breaks(
+    name: str, batch_size: int, tmp_path: Path
+) -> None:
+    events: list[Event] = []
+    calls = [delayed(die_at)({77: -signal.SIGSEGV}, tmp_path, index) for index in range(200)]
+    with pytest.raises(WorkerLost, match="SIGSEGV") as caught:
+        Parallel(2, name, batch_size=batch_size, on_event=events.append)(calls)
+    assert any("task 77 was running there: die_at({77: " in note for note in caught.value.__notes__)
+    first, *others = [event.index for event in events if event.kind == "lost"]
+    assert first >= 77 - batch_size + 1
+    assert 77 in [first, *others]
+    assert len(others) <= 2 * batch_size  # what had begun there and in the other worker, not all that was sent
 
 
 @needs_processes

@@ -27,6 +27,8 @@ from jobspan.persist.pickling import dumps
 GRACE_S = 0.05
 """What nobody wants any more may take so long to stop, before its workers are killed."""
 
+_NOT_TO_BLAME = frozenset({None, 0, -signal.SIGTERM})  # by this signal a broken pool ends its other workers
+
 
 class Kind(NamedTuple):
     """What has to be the same for a pool to serve another call.
@@ -115,6 +117,9 @@ class Pool:
             for _ in range(self.kind.width):
                 self.executor.submit(serve).add_done_callback(ended)
         self.muster()
+        if self.board is not None:
+            for place, worker in enumerate(self.crew):
+                self.board.seat(place, worker.pid)
 
     def muster(self) -> None:
         """Take stock of the workers."""
@@ -142,8 +147,13 @@ class Pool:
     def describe_ends(self) -> str:
         """How workers ended that did not end by themselves, in words."""
         codes = {worker.exitcode for worker in self.crew} - {None, 0}
-        foreign = codes - {-signal.SIGTERM} or codes  # by this signal a broken pool ends its other workers
+        foreign = codes - _NOT_TO_BLAME or codes
         return " and ".join(sorted(map(self._describe_end, foreign))) or UNKNOWN_DEATH
+
+    def find_culprit(self) -> int | None:
+        """The place of the worker whose end has broken the pool, if it is clear which it was."""
+        ended = [place for place, worker in enumerate(self.crew) if worker.exitcode not in _NOT_TO_BLAME]
+        return ended[0] if len(ended) == 1 else None
 
     def _describe_end(self, code: int) -> str:
         if code >= 0:

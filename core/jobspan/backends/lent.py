@@ -88,15 +88,10 @@ class LentSession(CopyingSession):
                 self._lose(number, WorkerLost("a worker died before it began with the batch"), begun=0)
             self._missing = set()
         for place in ended if line.broken is None else ():
-            at = pool.read(place)
             lost = WorkerLost(f"a worker died: {pool.describe_end(place)}.")
-            begun: int | None = 0
-            if at is not None and at.number in self._tickets:
-                begun = at.count_begun(at.number, len(self._under_way[self._tickets[at.number]].tasks))
-                spent_s = max(0.0, perf_counter() - at.since)
-                self._lose(at.number, lost, worker=pool.name_of(place), begun=begun, seconds=spent_s)
-            else:
-                self._missing |= self._find_missing()  # or it is on its way to a worker's place on the board
+            begun = self._lose_at(place, lost)
+            if begun == 0:
+                self._missing |= self._find_missing()  # or it is on its way to the place on the board
                 self._look_again = monotonic() + _ON_ITS_WAY_S
             self._ends_without_work += begun == 0
             try:
@@ -159,8 +154,25 @@ class LentSession(CopyingSession):
         self._lost.append(Completion(ticket, [], lost=error, **details))
 
     def _lose_all(self, error: BaseException) -> None:
+        """The pool is broken; the task whose worker broke it is told first, where that is known."""
+        culprit = None if self._pool.has_ended else self._pool.find_culprit()
+        if culprit is not None:
+            self._lose_at(culprit, error)
+        for place in range(self.width):
+            self._lose_at(place, error, ends_run=True)
+        on_the_line = {message.number for message in self._line.withdraw()}
         for number in list(self._tickets):
-            self._lose(number, error, ends_run=True)
+            self._lose(number, error, ends_run=True, begun=0 if number in on_the_line else None)
+
+    def _lose_at(self, place: int, error: BaseException, *, ends_run: bool = False) -> int | None:
+        """Lose what the worker of this place was on, if it was on anything; how many tasks of that had begun."""
+        at = self._pool.read(place)
+        if at is None or at.number not in self._tickets:
+            return 0
+        begun = at.count_begun(at.number, len(self._under_way[self._tickets[at.number]].tasks))
+        spent_s, name = max(0.0, perf_counter() - at.since), self._pool.name_of(place)
+        self._lose(at.number, error, worker=name, begun=begun, seconds=spent_s, ends_run=ends_run)
+        return begun
 
     def _explain_loss(self, error: BaseException) -> WorkerLost:
         return ended_early(error) if self._pool.has_ended else super()._explain_loss(error)

@@ -37,7 +37,8 @@ LOKY_LEAK_LIMIT = "LOKY_MAX_MEMORY_LEAK_SIZE"
 """loky ends workers that have grown by so many bytes, and warns; read when a worker starts."""
 
 _NUMBER = 8  # bytes
-_SLOT = 3  # numbers
+_SLOT = 4  # numbers: those of a `Slot`, and the process whose it is
+_PROCESS = 3  # the place of the latter
 _NEVER = float("inf")
 _IMPORT_SYSTEM = "<frozen importlib"
 
@@ -114,6 +115,18 @@ class Board:
         slot: Any = self._numbers[start : start + _SLOT]
         return cast("Slot", slot)
 
+    def seat(self, place: int, process: int) -> None:
+        """Give this place to the worker with this process number."""
+        self.slot(place)[_PROCESS] = process
+
+    def find_slot(self, process: int) -> Slot | None:
+        """The slot that was given to this process, if there is one yet."""
+        for place in range(self._places):
+            slot = self.slot(place)
+            if slot[_PROCESS] == process:
+                return slot
+        return None
+
     def read(self, place: int) -> At | None:
         """What the worker of this place is on; None while that changes."""
         slot = self.slot(place)
@@ -156,7 +169,7 @@ def begin_work(
     board : Board, optional
         Where unwanted batches are told of.
     place : int, optional
-        Where on the board to note what this worker is on.
+        Where on the board to note what this worker is on, if that is known before it starts.
     far_end : FarEnd, optional
         Where `serve` finds batches.
     environment : mapping
@@ -210,12 +223,15 @@ def _look_at_board(_signal: int, frame: FrameType | None) -> None:
 
 def run_wanted(number: int, payload: bytes) -> Reply | None:
     """Run the encoded batch of this number; None, which nobody will look at, if it is not wanted any more."""
-    global _running, _begun  # noqa: PLW0603  see above
+    global _running, _begun, _slot  # noqa: PLW0603  see above
     try:
         _begun = _running = number  # before the board is looked at: from here on the signal does it
         try:
-            if _board is not None and number <= _board.unwanted:
-                return None
+            if _board is not None:
+                if number <= _board.unwanted:
+                    return None
+                if _slot is None:
+                    _slot = _board.find_slot(os.getpid())
             if _slot is not None:
                 _slot[SINCE], _slot[FINISHED] = _NEVER, 0
                 _slot[NUMBER] = number
