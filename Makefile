@@ -13,6 +13,8 @@ PYTEST := $(PY) -m pytest -q --timeout=300
 # Where make nogil-python puts a free-threaded CPython; one on PATH or in pyenv is found as well.
 NOGIL_FOLDER ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/jobspan/python3.13t
 SOAK_MINUTES ?= 10
+# A folder of more wheels for the tests inside Pyodide, such as numpy's, which npm's distribution does not have.
+export PYODIDE_WHEELS ?=
 SERVE ?= 1
 # The native tests that are also run inside Pyodide: all but those that look at processes, or at the repository.
 PYODIDE_TESTS ?= $(filter-out tests/test_interrupt.py, $(wildcard tests/test_*.py)) tests/contract tests/schedule

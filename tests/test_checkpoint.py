@@ -10,8 +10,6 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ import pytest
 
 from jobspan import Checkpoint, FallbackWarning, JobspanError, Parallel, TaskError, attempt, delayed, errors, host
 from jobspan.cli import main
-from jobspan.persist.digest import digest
+from jobspan.persist.hashing import digest
 from jobspan.persist.journal import Journal, read_journal
 
 Run = Callable[..., list[Any]]
@@ -331,75 +329,6 @@ def test_a_full_file_system_costs_the_checkpoint_and_not_the_run(tmp_path: Path)
     command = ["unshare", "-rm", "sh", "-c", mount, "sh", str(tmp_path), sys.executable, textwrap.dedent(script)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert (done.stdout.strip(), done.returncode) == ("survived", 0), done.stderr
-
-
-# --- what a task is known by ------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Point:
-    x: int
-    tags: frozenset[str]
-
-
-def scale(x: int, factor: int = 2) -> int:
-    return x * factor
-
-
-def make(captured: int) -> Callable[[], int]:
-    return lambda: captured
-
-
-def test_content_is_what_counts() -> None:
-    text = "xab"[1:]
-    assert digest([text, text]) == digest(["ab", "abc"[:2]])
-    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
-    assert digest({1, 2, 3}) == digest({3, 2, 1})
-    assert digest(Point(1, frozenset("ab"))) == digest(Point(1, frozenset("ba")))
-    assert digest(partial(scale, 1)) == digest(partial(scale, 1))
-    assert digest(make(1)) == digest(make(1))
-
-
-def test_different_content_is_different() -> None:
-    values = [
-        *(1, 1.0, True, "1", b"1", None, (1,), [1], {1}, frozenset([1]), {1: 1}, ((1,),), [[1]], [1, 1], (1, (1,))),
-        *(Point(1, frozenset()), Point(2, frozenset()), Point, scale, abs, os.getpid, partial(scale, 1), 1j, -0.0, 0.0),
-        *(make(1), make(2), Path("a"), Path("b"), range(3), [1, 2], [12], ["ab", "c"], ["a", "bc"], os, sys),
-    ]
-    digests = [digest(value) for value in values]
-    assert len(set(digests)) == len(values)
-
-
-def test_what_contains_itself_has_a_digest() -> None:
-    ring: list[Any] = [1]
-    ring.append(ring)
-    assert digest(ring) == digest(ring)
-
-
-@pytest.mark.skipif(not host.has_processes(), reason="there are no processes here")
-def test_the_digest_is_the_same_in_every_process() -> None:
-    script = """
-        from dataclasses import dataclass
-        from enum import Enum
-        from jobspan.persist.digest import digest
-
-        class Colour(Enum):
-            RED = 1
-
-        @dataclass
-        class Mine:
-            names: set
-            def method(self):
-                return {"a", "b"}
-
-        LIMIT = 3
-        function = lambda x: (x in {"a", "b", "c"}, LIMIT)
-        values = [Mine({"x", "y", "z"}), {"p", "q"}, frozenset("abc"), function, Mine, Colour.RED, Mine({"a"}).method]
-        print(digest(values).hex())
-    """
-    found = {run_script(script, PYTHONHASHSEED=str(seed)).stdout for seed in range(4)}
-    assert len(found) == 1
-    assert found != {""}
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 // node pyodide_pytest.mjs REPORT.xml PATH... : runs ordinary pytest folders inside Pyodide, from the
-// repository's folder. The library is the distribution's wheel; only the tests are read from the folder.
+// repository's folder. The library is the distribution's wheel; only the tests are read from the folder. The
+// environment's PYODIDE_WHEELS names a folder of wheels to have there as well.
 
-import { mkdirSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { mkdirSync, readFileSync, readdirSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
 const [report, ...paths] = process.argv.slice(2);
@@ -15,6 +16,11 @@ const indexURL = resolve("build/pyodide") + "/";
 const { loadPyodide } = await import(pathToFileURL(indexURL + "pyodide.mjs"));
 const python = await loadPyodide({ indexURL, env: { HOME: "/home/pyodide", PYTHONDONTWRITEBYTECODE: "1" } });
 await python.loadPackage(["jobspan", "pytest", "hypothesis", "tblib"], { messageCallback() {} });
+const more = process.env.PYODIDE_WHEELS;
+const extractDir = python.runPython("import sysconfig; sysconfig.get_path('purelib')");
+for (const name of more ? readdirSync(more).filter((name) => name.endsWith(".whl")) : []) {
+  python.unpackArchive(new Uint8Array(readFileSync(join(more, name))), "wheel", { extractDir });
+}
 mkdirSync(dirname(report), { recursive: true });
 python.mountNodeFS("/repository", process.cwd());
 const options = ["-q", "-p", "no:cacheprovider", `--junitxml=${report}`];

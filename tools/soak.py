@@ -15,6 +15,7 @@ import gc
 import glob
 import os
 import random
+import re
 import signal
 import sys
 import threading
@@ -22,6 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 import psutil
@@ -33,17 +35,20 @@ BACKENDS = ("threads", "loky", "multiprocessing")
 CALLERS = 4
 PATIENCE_S = 120.0
 GROWTH_MB = 150.0
+SPARE_S = 4.0  # idle workers stay so long; then all that is left is counted
+
+_Parallel = partial(Parallel, idle_worker_timeout=SPARE_S)
 
 
 def _list(chance: random.Random, backend: str, width: int) -> None:
     n, power = chance.randrange(200), chance.randrange(4)
-    found = Parallel(n_jobs=width, backend=backend)(delayed(pow)(k, power) for k in range(n))
+    found = _Parallel(n_jobs=width, backend=backend)(delayed(pow)(k, power) for k in range(n))
     assert found == [k**power for k in range(n)]
 
 
 def _left_generator(chance: random.Random, backend: str, width: int) -> None:
     stop = chance.randrange(1, 40)
-    results = Parallel(n_jobs=width, backend=backend, return_as="generator")(delayed(abs)(-k) for k in range(100))
+    results = _Parallel(n_jobs=width, backend=backend, return_as="generator")(delayed(abs)(-k) for k in range(100))
     for k, value in enumerate(results):
         assert value == k
         if k == stop:
@@ -52,7 +57,7 @@ def _left_generator(chance: random.Random, backend: str, width: int) -> None:
 
 def _failure(_chance: random.Random, backend: str, width: int) -> None:
     try:
-        Parallel(n_jobs=width, backend=backend)(delayed(int)(text) for text in ("1", "x", "2"))
+        _Parallel(n_jobs=width, backend=backend)(delayed(int)(text) for text in ("1", "x", "2"))
     except ValueError:
         return
     raise AssertionError("a failing task was not told of")
@@ -62,7 +67,7 @@ def _nested(_chance: random.Random, backend: str, width: int) -> None:
     def inner(n: int) -> list[int]:
         return Parallel(n_jobs=2)(delayed(abs)(-k) for k in range(n))
 
-    assert Parallel(n_jobs=width, backend=backend)(delayed(inner)(n) for n in range(6)) == [
+    assert _Parallel(n_jobs=width, backend=backend)(delayed(inner)(n) for n in range(6)) == [
         list(range(n)) for n in range(6)
     ]
 
@@ -70,14 +75,14 @@ def _nested(_chance: random.Random, backend: str, width: int) -> None:
 def _large(chance: random.Random, backend: str, width: int) -> None:
     array = np.full(300_000, chance.randrange(9), dtype=float)
     given = shared(array) if chance.random() < 0.3 else array
-    results = Parallel(n_jobs=width, backend=backend)(delayed(np.add)(given, k) for k in range(6))
+    results = _Parallel(n_jobs=width, backend=backend)(delayed(np.add)(given, k) for k in range(6))
     assert [float(each[5]) for each in results] == [array[5] + k for k in range(6)]
 
 
 def _killed(chance: random.Random, backend: str, width: int) -> None:
     if backend == "threads":
         return
-    with Parallel(n_jobs=width, backend=backend) as parallel:
+    with _Parallel(n_jobs=width, backend=backend) as parallel:
         victim = chance.randrange(4)
         with suppress(WorkerLost):
             parallel(delayed(os._exit)(1) if k == victim else delayed(abs)(k) for k in range(4))
@@ -85,14 +90,14 @@ def _killed(chance: random.Random, backend: str, width: int) -> None:
 
 
 def _block(_chance: random.Random, backend: str, width: int) -> None:
-    with Parallel(n_jobs=width, backend=backend) as parallel:
+    with _Parallel(n_jobs=width, backend=backend) as parallel:
         for _ in range(3):
             assert parallel(delayed(abs)(-k) for k in range(9)) == list(range(9))
 
 
 def _gather(_chance: random.Random, backend: str, width: int) -> None:
     async def main() -> list[list[int]]:
-        calls = [Parallel(n_jobs=width, backend=backend).gather([delayed(abs)(-k)] * 5) for k in range(3)]
+        calls = [_Parallel(n_jobs=width, backend=backend).gather([delayed(abs)(-k)] * 5) for k in range(3)]
         return await asyncio.gather(*calls)
 
     assert asyncio.run(main()) == [[k] * 5 for k in range(3)]
@@ -108,6 +113,7 @@ def _chaos(chance: random.Random, backend: str, width: int) -> None:
         retries=chance.randrange(4),
         n_jobs=width,
         backend=backend,
+        idle_worker_timeout=SPARE_S,
         timeout=2.0,
         return_as=chance.choice(["list", "generator", "generator_unordered"]),
         batch_size=chance.choice(["auto", 1, 7]),
@@ -125,7 +131,7 @@ def _raid(chance: random.Random, backend: str, width: int) -> None:
     calls = (delayed(_nap_and_tell)(k) for k in range(40))
     pids: set[int] = set()
     found = []
-    for value in Parallel(
+    for value in _Parallel(
         n_jobs=width, backend=backend, retries=20, backoff=0, errors="return", return_as="generator_unordered"
     )(calls):
         if isinstance(value, TaskError):  # three workers were killed under it
@@ -176,6 +182,15 @@ def _census() -> dict[str, float]:
     }
 
 
+def _descriptors() -> Counter[str]:
+    """How many descriptors there are of each kind, by what they lead to."""
+    found: Counter[str] = Counter()
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # the one that lists them
+            found[re.sub(r"\d+", "N", os.readlink(f"/proc/self/fd/{name}"))] += 1
+    return found
+
+
 def _soak(seed: int, seconds: float) -> int:
     """Number of calls made."""
     end = time.monotonic() + seconds
@@ -215,10 +230,10 @@ def main() -> None:
     seconds = 60 * options.minutes
     print(f"soak: {options.minutes:g} minutes, seed {options.seed}", flush=True)
     _soak(options.seed, max(5.0, seconds / 10))
-    time.sleep(8)  # spare workers end
-    before = _census()
+    time.sleep(2 * SPARE_S)
+    before, kinds = _census(), _descriptors()
     calls = _soak(options.seed + 1, 0.9 * seconds)
-    time.sleep(8)
+    time.sleep(2 * SPARE_S)
     after = _census()
     grown = []
     for what, was in before.items():
@@ -228,6 +243,8 @@ def main() -> None:
             grown.append(what)
             mark = "  <- has grown"
         print(f"{what:16} {was:8.0f} -> {after[what]:8.0f}{mark}")
+    if "descriptors" in grown:
+        print(f"descriptors that are new: {dict(_descriptors() - kinds)}")
     if grown:
         sys.exit(f"soak: after {calls} calls there are more {', '.join(grown)} than before")
     print(f"soak: {calls} calls, nothing left behind; " + ", ".join(f"{n} {what}" for what, n in _tallies.items()))

@@ -8,6 +8,7 @@ from scenarios import (
     errors,
     faults,
     following,
+    hashing,
     imports,
     parallel,
     sequential,
@@ -30,4 +31,5 @@ ALL: tuple[Scenario, ...] = (
     following.SCENARIO,
     checkpoint.SCENARIO,
     sharing.SCENARIO,
+    hashing.SCENARIO,
 )

@@ -26,6 +26,7 @@ _HOMES = {
     "Report": "follow.report",
     "TaskError": "errors",
     "TaskTimeout": "errors",
+    "UnhashableError": "errors",
     "UnpicklableError": "errors",
     "WorkerBootError": "errors",
     "WorkerLost": "errors",
@@ -33,11 +34,13 @@ _HOMES = {
     "cancelled": "worker.context",
     "cpu_count": "available",
     "delayed": "captured",
+    "hash": "persist.hashing",
     "effective_n_jobs": "available",
     "numpy_rng": "worker.streams",
     "parallel_backend": "config",
     "parallel_config": "config",
     "register_context": "worker.carry",
+    "register_hash": "persist.content",
     "register_parallel_backend": "available",
     "rng": "worker.streams",
     "shared": "worker.shared",
@@ -61,6 +64,7 @@ if TYPE_CHECKING:  # what the table means, for type checkers
         RemoteError,
         TaskError,
         TaskTimeout,
+        UnhashableError,
         UnpicklableError,
         WorkerBootError,
         WorkerLost,
@@ -70,6 +74,8 @@ if TYPE_CHECKING:  # what the table means, for type checkers
     from jobspan.logger import Logger, PrintTime
     from jobspan.model import Event
     from jobspan.parallel import Parallel
+    from jobspan.persist.content import register_hash
+    from jobspan.persist.hashing import hash  # noqa: A004  joblib's name
     from jobspan.persist.wrapping import wrap_non_picklable_objects
     from jobspan.worker.carry import register_context
     from jobspan.worker.context import attempt, cancelled

@@ -8,6 +8,7 @@
     ├── RemoteError (RuntimeError)      stands for a task's exception that could not travel
     ├── TaskError                       stands for the result of a task that failed, where the run goes on
     │   └── TaskTimeout (TimeoutError)  a task that was ended because it took too long
+    ├── UnhashableError (TypeError)     an object has no content that a digest could be made of
     ├── UnpicklableError (TypeError)    a task or result cannot be sent, and where the culprit is
     ├── WorkerBootError (RuntimeError)  a worker never became ready
     └── WorkerLost (BrokenExecutor)     a worker died, or its pool broke, while it held tasks
@@ -32,6 +33,7 @@ __all__ = [
     "RemoteError",
     "TaskError",
     "TaskTimeout",
+    "UnhashableError",
     "UnpicklableError",
     "WorkerBootError",
     "WorkerLost",
@@ -142,6 +144,10 @@ class TaskTimeout(TaskError, TimeoutError):
             f"{self._which()} was not done after {self.elapsed:.3g} s, with timeout={self.limit:g} seconds. Give it "
             f"more time, or leave timeout out."
         )
+
+
+class UnhashableError(JobspanError, TypeError):
+    """An object has no content that a digest could be made of; the message names the part that is to blame."""
 
 
 class UnpicklableError(JobspanError, TypeError):

@@ -17,7 +17,7 @@ from jobspan import host
 from jobspan.errors import JobspanError, say_once
 from jobspan.follow.listener import Listener
 from jobspan.model import Batch, Completion, Fact, Setback, Task
-from jobspan.persist.digest import SIZE, digest
+from jobspan.persist.hashing import SIZE, digest
 from jobspan.persist.journal import Journal, Key, Mirror, read_journal
 from jobspan.persist.pickling import dumps, loads
 from jobspan.schedule.core import Scheduler

@@ -39,6 +39,12 @@ def find_culprit(obj: Any, path: str, is_picklable: Callable[[Any], bool]) -> tu
     return path, obj, _reason(obj)
 
 
+def name_kind(obj: Any) -> str:
+    """What kind of object it is, with its article: ``"a _thread.lock"``."""
+    kind = type(obj)
+    return f"a {kind.__qualname__}" if kind.__module__ == "builtins" else f"a {kind.__module__}.{kind.__qualname__}"
+
+
 def _reason(obj: Any) -> str:
     if isinstance(obj, ContextVar):
         return "register_context('module:variable'), with where it is found, makes it go along with its value"

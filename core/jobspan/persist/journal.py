@@ -19,7 +19,7 @@ from zlib import crc32
 
 from jobspan.errors import JobspanError
 
-HEADER = b"jobspan checkpoint 1\n"
+HEADER = b"jobspan checkpoint 2\n"  # 2: tasks are known by `hashing`'s first scheme
 
 _MARK = b"\xf1JOB"
 _FRAME = struct.Struct("<4sIQ")  # mark, checksum of the rest, length of the rest

@@ -15,7 +15,7 @@ from types import CodeType, FunctionType
 from typing import Any, Protocol, TypeAlias
 
 from jobspan.errors import UnpicklableError
-from jobspan.persist.culprit import find_culprit
+from jobspan.persist.culprit import find_culprit, name_kind
 
 loads = pickle.loads
 
@@ -198,12 +198,7 @@ def explain(candidates: Iterable[tuple[str, Any]], error: Exception) -> Unpickla
             path, culprit, reason = find_culprit(obj, label, is_picklable)
             return UnpicklableError(
                 f"{path} cannot be pickled, so it cannot be sent to or from a worker: it is "
-                f"{_kind(culprit)} ({reason or error}). Create it inside the task, leave it out, or use "
+                f"{name_kind(culprit)} ({reason or error}). Create it inside the task, leave it out, or use "
                 f"backend='threads', where tasks share the caller's memory."
             )
     return UnpicklableError(f"the batch cannot be pickled: {type(error).__name__}: {error}")
-
-
-def _kind(obj: Any) -> str:
-    kind = type(obj)
-    return f"a {kind.__qualname__}" if kind.__module__ == "builtins" else f"a {kind.__module__}.{kind.__qualname__}"

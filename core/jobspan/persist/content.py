@@ -1,0 +1,289 @@
+"""What stands for an object's content: the parts that tell it from all others.
+
+A function here takes an object apart into a tuple of other objects, which are taken apart in turn, down to plain values
+and buffers. Objects that nobody knows come apart as pickle would take them.
+
+Invariant: what is equal comes apart alike, whatever the process, the order of a set, or the parts that it shares with
+others. What is installed, be it a module, a function or a class, is its name.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import os
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from pickle import PickleBuffer
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FunctionType,
+    MappingProxyType,
+    MethodType,
+    ModuleType,
+)
+from typing import Any, NamedTuple, TypeAlias
+
+from jobspan.persist.chunks import Data, Plain
+from jobspan.persist.pickling import travels_by_value
+
+
+class Coerce(NamedTuple):
+    """Differences that do not count.
+
+    Attributes
+    ----------
+    mmap : bool
+        Whether an array in memory and one in a mapped file are the same.
+    order : bool
+        Whether an array in C and one in Fortran order are the same.
+    """
+
+    mmap: bool = False
+    order: bool = False
+
+
+Content: TypeAlias = tuple[Any, ...] | Data
+Take: TypeAlias = Callable[[Any, Coerce], Content]
+"""Takes an object apart."""
+
+ATOMS = frozenset({type(None), bool, int, float, complex, str})
+"""Types of what is not taken apart any further."""
+
+_ADAPTERS = ("numpy", "pandas", "polars", "pyarrow", "scipy", "torch")
+_NEW: Any = copyreg.__newobj__  # type: ignore[attr-defined]  # as pickles name it
+_SITES = ("site-packages", "dist-packages")
+
+
+def register_hash(kind: type, function: Callable[[Any], Any]) -> None:
+    """Say what stands for the content of objects of a type, and of types derived from it.
+
+    Parameters
+    ----------
+    kind : type
+        The type.
+    function : callable
+        Takes such an object, and returns what tells it from others of its type: a tuple, a dict, an array, or whatever
+        else has a digest. An object's digest depends on this and on the name of its type.
+
+    Raises
+    ------
+    TypeError
+        If `kind` is no type, or is one of Python's plain types, or `function` cannot be called.
+
+    Examples
+    --------
+    >>> import jobspan
+    >>> class Connection:
+    ...     def __init__(self, address):
+    ...         self.address = address
+    ...         self.callback = (each for each in ())  # which has no content
+    >>> jobspan.register_hash(Connection, lambda connection: connection.address)
+    >>> jobspan.hash(Connection("here")) == jobspan.hash(Connection("here")) != jobspan.hash(Connection("there"))
+    True
+    """
+    if not isinstance(kind, type):
+        raise TypeError(f"register_hash takes a type first, and {kind!r} is none.")
+    if kind in ATOMS or kind in {bytes, list, tuple, dict, set, frozenset, object, type}:
+        raise TypeError(f"what stands for {kind.__name__} cannot be changed; derive a type of your own from it.")
+    if not callable(function):
+        raise TypeError(f"register_hash takes a function second, and {function!r} cannot be called.")
+    _registered[kind] = function
+    _known.clear()
+
+
+_registered: dict[type, Callable[[Any], Any]] = {}
+_known: dict[type, Take] = {}
+
+
+def take_for(kind: type) -> Take:
+    """What takes apart objects of this type."""
+    found = _known.get(kind)
+    if found is None:
+        found = _known[kind] = _find(kind)
+    return found
+
+
+def _find(kind: type) -> Take:
+    if any(base in _registered for base in kind.__mro__):
+        function = next(_registered[base] for base in kind.__mro__ if base in _registered)
+        return lambda obj, _: ("registered", *_name(kind), function(obj))
+    if (take := _TAKES.get(kind)) is not None:
+        return take
+    for base in kind.__mro__:
+        package = base.__module__.partition(".")[0]
+        if package in _ADAPTERS:
+            from importlib import import_module
+
+            taken: Take | None = import_module(f"jobspan.arrays.content.{package}").find(kind)
+            if taken is not None:
+                return taken
+    if issubclass(kind, type):
+        return _take_class
+    return _find_by_base(kind)
+
+
+def _find_by_base(kind: type) -> Take:
+    """Kinds of objects whose types users derive; only those whose module has been imported come into question."""
+    if (enum := sys.modules.get("enum")) is not None and issubclass(kind, enum.Enum):
+        return lambda obj, _: ("enum", kind, obj.name, obj.value)
+    pathlib = sys.modules.get("pathlib")
+    if pathlib is not None and kind.__module__.partition(".")[0] == "pathlib" and issubclass(kind, pathlib.PurePath):
+        name = "Path" if issubclass(kind, pathlib.Path) else kind.__name__
+        return lambda obj, _: ("path", name, obj.as_posix())
+    special = _SPECIAL.get((kind.__module__, kind.__qualname__))
+    return partial(take_reduced, _derived_names(kind)) if special is None else special
+
+
+def _derived_names(kind: type) -> frozenset[str]:
+    """Attributes that are computed from the others: reading one changes nothing."""
+    cached = sys.modules["functools"].cached_property
+    return frozenset(name for base in kind.__mro__ for name, each in vars(base).items() if isinstance(each, cached))
+
+
+def take_reduced(derived: frozenset[str], obj: Any, _: Coerce) -> Content:
+    """Take an object apart as pickle does, without the attributes that are derived from others."""
+    reduce = copyreg.dispatch_table.get(type(obj))
+    reduced: Any = obj.__reduce_ex__(5) if reduce is None else reduce(obj)
+    if isinstance(reduced, str):
+        return "global", getattr(obj, "__module__", None), reduced
+    function, args, state, items, pairs = (*reduced[:5], None, None, None)[:5]
+    if derived and isinstance(state, dict):
+        state = {name: value for name, value in state.items() if name not in derived}
+    if pairs is not None:
+        pairs = list(pairs) if isinstance(obj, OrderedDict) else dict(pairs)
+    rest = [state, None if items is None else list(items), pairs]
+    while rest and rest[-1] is None:
+        rest.pop()
+    if function is type(obj):
+        return "made", function, args, *rest
+    if function is _NEW and args[0] is type(obj):
+        return "instance", args[0], args[1:], *rest
+    return "object", type(obj), function, args, *rest
+
+
+def _take_function(function: Any, _: Coerce) -> Content:
+    if not travels_by_value(function) and is_installed(function.__module__):
+        return "global", *_name(function)
+    own = {name: function.__globals__[name] for name in _names(function.__code__) if name in function.__globals__}
+    simple = {name: value for name, value in own.items() if type(value) in ATOMS or type(value) is bytes}
+    cells = [cell.cell_contents for cell in function.__closure__ or () if _has_value(cell)]
+    captured = ["itself" if each is function else each for each in cells]
+    return (
+        "function",
+        *_name(function),
+        function.__code__,
+        function.__defaults__,
+        function.__kwdefaults__,
+        captured,
+        simple,
+    )
+
+
+def _take_code(code: Any, _: Coerce) -> Content:
+    return (
+        "code",
+        sys.version_info[:2],
+        code.co_code,
+        code.co_consts,
+        code.co_names,
+        code.co_varnames,
+        code.co_freevars,
+        code.co_flags,
+    )
+
+
+def _take_class(kind: Any, _: Coerce) -> Content:
+    return "class", *_name(kind), _defined(kind) if travels_by_value(kind) else None
+
+
+def _defined(kind: type) -> dict[str, Any]:
+    """What a class that no other process could import defines: its functions, and simple values."""
+    shown = (FunctionType, property, staticmethod, classmethod)
+    found = {name: each for name, each in vars(kind).items() if isinstance(each, shown) or type(each) in ATOMS}
+    return {name: each for name, each in found.items() if name not in _NOT_CONTENT} | {"bases": kind.__bases__}
+
+
+def _take_builtin(function: Any, coerce: Coerce) -> Content:
+    if isinstance(function.__self__, ModuleType | None):
+        return "global", *_name(function)
+    return take_reduced(frozenset(), function, coerce)
+
+
+def _take_view(view: Any, _: Coerce) -> Content:
+    return "memoryview", view.format, view.shape, Plain(view if view.c_contiguous else view.tobytes(), view.itemsize)
+
+
+_TAKES: dict[type, Take] = {
+    bytes: lambda obj, _: Plain(obj),
+    bytearray: lambda obj, _: ("bytearray", Plain(obj)),
+    memoryview: _take_view,
+    PickleBuffer: lambda obj, _: ("buffer", Plain(obj.raw())),
+    type: _take_class,
+    FunctionType: _take_function,
+    CodeType: _take_code,
+    BuiltinFunctionType: _take_builtin,
+    property: lambda obj, _: ("property", obj.fget, obj.fset, obj.fdel),
+    staticmethod: lambda obj, _: ("staticmethod", obj.__func__),
+    classmethod: lambda obj, _: ("classmethod", obj.__func__),
+    MethodType: lambda obj, _: ("method", obj.__func__, obj.__self__),
+    partial: lambda obj, _: ("partial", obj.func, obj.args, obj.keywords),
+    ModuleType: lambda obj, _: ("module", obj.__name__),
+    MappingProxyType: lambda obj, _: ("mappingproxy", dict(obj)),
+}
+
+# Those whose pickles differ between versions of Python, by name, so that their modules need not be imported.
+_SPECIAL: dict[tuple[str, str], Take] = {
+    ("array", "array"): lambda obj, _: ("array", _portable(obj), len(obj), Plain(obj, obj.itemsize)),
+    ("fractions", "Fraction"): lambda obj, _: ("Fraction", obj.numerator, obj.denominator),
+    ("re", "Pattern"): lambda obj, _: ("pattern", obj.pattern, obj.flags),
+    ("uuid", "UUID"): lambda obj, _: ("UUID", obj.int),
+    ("zoneinfo", "ZoneInfo"): lambda obj, _: ("ZoneInfo", obj.key) if obj.key else take_reduced(frozenset(), obj, _),
+}
+
+
+def _portable(array: Any) -> str:
+    """The type of an array's elements; that of whole numbers by their size, which differs between machines."""
+    code: str = array.typecode
+    if code in "fduw":
+        return code
+    return f"{'i' if code.islower() else 'u'}{array.itemsize}"
+
+
+_NOT_CONTENT = ("__doc__", "__module__", "__firstlineno__", "__static_attributes__")
+
+
+def is_installed(module: str | None) -> bool:
+    """Whether a module is the interpreter's own, or a package's that was installed, rather than the user's code."""
+    return module is not None and _is_installed(module.partition(".")[0])
+
+
+@cache
+def _is_installed(package: str) -> bool:
+    if package in sys.stdlib_module_names or package == __name__.partition(".")[0]:
+        return True
+    spec = getattr(sys.modules.get(package), "__spec__", None)
+    places = [spec.origin, *(spec.submodule_search_locations or ())] if spec is not None else []
+    return any(site in str(place).split(os.sep) for place in places for site in _SITES)
+
+
+def _name(named: Any) -> tuple[str | None, str]:
+    return named.__module__, named.__qualname__
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """The names of globals and attributes in a function, and in those inside of it."""
+    yield from code.co_names
+    for const in code.co_consts:
+        if isinstance(const, CodeType):
+            yield from _names(const)
+
+
+def _has_value(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018  raises where there is none yet
+    except ValueError:
+        return False
+    return True
