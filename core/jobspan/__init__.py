@@ -13,6 +13,7 @@ _HOMES = {
     "AutoBatchingMixin": "backends.legacy.batching",
     "CannotBlock": "errors",
     "Checkpoint": "drive.checkpoint",
+    "DamagedFileError": "errors",
     "Event": "model",
     "FallbackWarning": "errors",
     "InitializerError": "errors",
@@ -34,11 +35,14 @@ _HOMES = {
     "cancelled": "worker.context",
     "cpu_count": "available",
     "delayed": "captured",
+    "dump": "file.write",
     "hash": "persist.hashing",
+    "load": "file.read",
     "effective_n_jobs": "available",
     "numpy_rng": "worker.streams",
     "parallel_backend": "config",
     "parallel_config": "config",
+    "register_compressor": "file.codecs",
     "register_context": "worker.carry",
     "register_hash": "persist.content",
     "register_parallel_backend": "available",
@@ -58,6 +62,7 @@ if TYPE_CHECKING:  # what the table means, for type checkers
     from jobspan.drive.checkpoint import Checkpoint
     from jobspan.errors import (
         CannotBlock,
+        DamagedFileError,
         FallbackWarning,
         InitializerError,
         JobspanError,
@@ -69,6 +74,9 @@ if TYPE_CHECKING:  # what the table means, for type checkers
         WorkerBootError,
         WorkerLost,
     )
+    from jobspan.file.codecs import register_compressor
+    from jobspan.file.read import load
+    from jobspan.file.write import dump
     from jobspan.follow.progress import Progress
     from jobspan.follow.report import Report
     from jobspan.logger import Logger, PrintTime

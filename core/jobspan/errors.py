@@ -4,6 +4,7 @@
 
     JobspanError
     ├── CannotBlock (RuntimeError)      waiting here would hang: use the awaiting form
+    ├── DamagedFileError (ValueError)   a file is not as `dump` has written it
     ├── InitializerError (RuntimeError) what each worker is to run first failed there
     ├── RemoteError (RuntimeError)      stands for a task's exception that could not travel
     ├── TaskError                       stands for the result of a task that failed, where the run goes on
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "CannotBlock",
+    "DamagedFileError",
     "FallbackWarning",
     "InitializerError",
     "JobspanError",
@@ -49,6 +51,10 @@ class JobspanError(Exception):
 
 class CannotBlock(JobspanError, RuntimeError):
     """Waiting would hang this interpreter: there is no thread, JSPI or Atomics to wait with."""
+
+
+class DamagedFileError(JobspanError, ValueError):
+    """A file is truncated, or is not as it was written; the message says where."""
 
 
 class InitializerError(JobspanError, RuntimeError):

@@ -79,6 +79,11 @@ def rebuild(
     return np.lib.stride_tricks.as_strided(element, shape, strides, subok=True)
 
 
+def map_whole(path: str, mode: Any) -> np.memmap[Any, Any]:
+    """All bytes of a file."""
+    return np.memmap(path, np.uint8, mode)
+
+
 def is_same(one: memoryview, other: memoryview) -> bool:
     """Whether two stretches of the same length hold the same bytes, at the memory's speed."""
     step = 1 << 18  # both stay in the cache

@@ -1,0 +1,279 @@
+"""Compressors, by name: each compresses a piece of a file on its own.
+
+Invariant: `Codec.decompress` returns as many bytes as were asked for, or raises; it never makes many more.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from jobspan.errors import JobspanError
+
+_STEP = 1 << 17  # bytes that stay in the processor's cache, and in memory that Python has at hand
+
+
+class Codec(NamedTuple):
+    """A compressor.
+
+    Attributes
+    ----------
+    name : str
+        By which `dump` knows it, and files name it.
+    extension : str
+        That of file names for which it is chosen; empty: of none.
+    levels : range
+        The levels it takes.
+    compress : callable
+        Takes the bytes and the level, None for its own default, and returns the compressed ones.
+    decompress : callable
+        Takes compressed bytes, and how many there will be.
+    """
+
+    name: str
+    extension: str
+    levels: range
+    compress: Callable[[Any, int | None], bytes]
+    decompress: Callable[[Any, int], Any]
+
+
+class CorruptError(Exception):
+    """Compressed bytes are not what they should be."""
+
+
+def find_codec(name: str) -> Codec:
+    """The compressor of this name.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    JobspanError
+        If its package is not installed.
+    """
+    made = _made.get(name)
+    if made is None:
+        if name not in _MAKERS:
+            raise ValueError(
+                f"compress={name!r} is no compressor that is known; there are {', '.join(names())}, and those that "
+                f"jobspan.register_compressor adds."
+            )
+        made = _made[name] = _MAKERS[name]()
+    return made
+
+
+def names() -> list[str]:
+    """The compressors there are."""
+    return sorted({*_MAKERS, *_made})
+
+
+def codec_for(filename: str) -> str | None:
+    """The compressor that a file's name asks for by its extension."""
+    for name, extension in [*((codec.name, codec.extension) for codec in _made.values()), *_EXTENSIONS.items()]:
+        if extension and filename.endswith(extension):
+            return name
+    return None
+
+
+def register_compressor(name: str, compressor: Any, force: bool = False) -> None:
+    """Make a compressor known to `dump` and `load`.
+
+    Parameters
+    ----------
+    name : str
+        For ``compress=``.
+    compressor : object
+        With methods ``compress(data, level)`` and ``decompress(data)``, from bytes to bytes, the level being None where
+        the user gave none; or, as for joblib, ``compressor_file(file, compresslevel)`` and ``decompressor_file(file)``,
+        which return file objects. Its ``extension``, if it has one, is that of the file names for which it is chosen.
+    force : bool, default False
+        Whether it may take the place of another of this name.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken, or is none, or `compressor` has no such methods.
+
+    Examples
+    --------
+    >>> import jobspan, codecs
+    >>> class Reversed:
+    ...     def compress(self, data, level):
+    ...         return bytes(data)[::-1]
+    ...     def decompress(self, data):
+    ...         return bytes(data)[::-1]
+    >>> jobspan.register_compressor("reversed", Reversed(), force=True)
+    """
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"register_compressor takes a name first, and {name!r} is none.")
+    if name in names() and not force:
+        raise ValueError(f"there is a compressor {name!r} already; force=True puts the new one in its place.")
+    if hasattr(compressor, "compressor_file") and hasattr(compressor, "decompressor_file"):
+        compress, decompress = _by_files(compressor)
+    elif hasattr(compressor, "compress") and hasattr(compressor, "decompress"):
+        compress, decompress = compressor.compress, compressor.decompress
+    else:
+        raise ValueError(
+            "a compressor has methods compress(data, level) and decompress(data), or compressor_file(file, "
+            f"compresslevel) and decompressor_file(file); {compressor!r} has neither."
+        )
+    extension = getattr(compressor, "extension", "")
+    _made[name] = Codec(name, extension, range(-1_000, 1_000), compress, lambda data, _: decompress(data))
+
+
+def _by_files(compressor: Any) -> tuple[Callable[[Any, int | None], bytes], Callable[[Any], bytes]]:
+    def compress(data: Any, level: int | None) -> bytes:
+        target = io.BytesIO()
+        with compressor.compressor_file(_Kept(target), compresslevel=level) as file:
+            file.write(data)
+        return target.getvalue()
+
+    def decompress(data: Any) -> bytes:
+        with compressor.decompressor_file(io.BytesIO(bytes(data))) as file:
+            read: bytes = file.read()
+            return read
+
+    return compress, decompress
+
+
+class _Kept(io.BufferedIOBase):
+    """Writes to a buffer that outlives it: some compressors close what they write to."""
+
+    def __init__(self, target: io.BytesIO) -> None:
+        self._target = target
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        return self._target.write(data)
+
+    def tell(self) -> int:
+        return self._target.tell()
+
+
+def _limited(make: Callable[[], Any]) -> Callable[[Any, int], bytes]:
+    """How to decompress by an object of `zlib`'s, `bz2`'s or `lzma`'s kind, and by those made like them."""
+
+    def decompress(data: Any, size: int) -> bytes:
+        machine = make()
+        parts = []
+        left = size + 1
+        while left and not machine.eof:
+            parts.append(machine.decompress(data, min(left, _STEP)))
+            data = getattr(machine, "unconsumed_tail", b"")  # others keep it themselves
+            if not parts[-1] and not data and not machine.eof:
+                break
+            left -= len(parts[-1])
+        if not machine.eof:
+            raise CorruptError("it does not end where it should")
+        return b"".join(parts)
+
+    return decompress
+
+
+def _zlib(name: str, extension: str, wbits: int) -> Codec:
+    def compress(data: Any, level: int | None) -> bytes:
+        return zlib.compress(data, 3 if level is None else level, wbits)
+
+    return Codec(name, extension, range(10), compress, _limited(lambda: zlib.decompressobj(wbits)))
+
+
+def _bz2() -> Codec:
+    bz2 = _import("bz2", "bz2")
+
+    def compress(data: Any, level: int | None) -> bytes:
+        packed: bytes = bz2.compress(data, level or 9)
+        return packed
+
+    return Codec("bz2", ".bz2", range(1, 10), compress, _limited(bz2.BZ2Decompressor))
+
+
+def _lzma(name: str, extension: str, form: str) -> Codec:
+    lzma = _import(name, "lzma")
+    format_ = getattr(lzma, form)
+
+    def compress(data: Any, level: int | None) -> bytes:
+        packed: bytes = lzma.compress(data, format_, preset=level)
+        return packed
+
+    return Codec(name, extension, range(10), compress, _limited(lambda: lzma.LZMADecompressor(format_)))
+
+
+def _lz4() -> Codec:
+    frame = _import("lz4", "lz4.frame")
+
+    def compress(data: Any, level: int | None) -> bytes:
+        packed: bytes = frame.compress(data, compression_level=level or 0)
+        return packed
+
+    def decompress(data: Any, size: int) -> Any:
+        if frame.get_frame_info(data)["content_size"] != size:  # it allocates what is said there
+            raise CorruptError("it says that it has another size")
+        return frame.decompress(data)
+
+    return Codec("lz4", ".lz4", range(17), compress, decompress)
+
+
+def _zstd() -> Codec:
+    try:
+        zstd = _import("zstd", "compression.zstd", "backports.zstd")
+    except JobspanError:
+        return _zstandard()
+
+    def compress(data: Any, level: int | None) -> bytes:
+        packed: bytes = zstd.compress(data, level)
+        return packed
+
+    return Codec("zstd", ".zst", range(-22, 23), compress, _limited(zstd.ZstdDecompressor))
+
+
+def _zstandard() -> Codec:
+    zstandard = _import("zstd", "zstandard")
+
+    def compress(data: Any, level: int | None) -> bytes:
+        packed: bytes = zstandard.ZstdCompressor(3 if level is None else level).compress(data)
+        return packed
+
+    def decompress(data: Any, size: int) -> bytes:
+        if zstandard.frame_content_size(data) != size:  # it allocates what is said there
+            raise CorruptError("it says that it has another size")
+        unpacked: bytes = zstandard.ZstdDecompressor().decompress(data)
+        return unpacked
+
+    return Codec("zstd", ".zst", range(-22, 23), compress, decompress)
+
+
+def _import(name: str, *modules: str) -> Any:
+    for module in modules:
+        try:
+            return import_module(module)
+        except ImportError:
+            continue
+    packages = {"lz4": "pip install lz4.", "zstd": "pip install backports.zstd."}
+    what = packages.get(name, f"this Python was built without {modules[0]}.")
+    raise JobspanError(f"compress={name!r} needs what is not installed here: {what}")
+
+
+_MAKERS: dict[str, Callable[[], Codec]] = {
+    "zlib": lambda: _zlib("zlib", ".z", zlib.MAX_WBITS),
+    "gzip": lambda: _zlib("gzip", ".gz", 16 + zlib.MAX_WBITS),
+    "bz2": _bz2,
+    "lzma": lambda: _lzma("lzma", ".lzma", "FORMAT_ALONE"),
+    "xz": lambda: _lzma("xz", ".xz", "FORMAT_XZ"),
+    "lz4": _lz4,
+    "zstd": _zstd,
+}
+_EXTENSIONS = {
+    "zlib": ".z",
+    "gzip": ".gz",
+    "bz2": ".bz2",
+    "lzma": ".lzma",
+    "xz": ".xz",
+    "lz4": ".lz4",
+    "zstd": ".zst",
+}
+_made: dict[str, Codec] = {}
