@@ -29,6 +29,7 @@ _HOMES = {
     "TaskTimeout": "errors",
     "UnhashableError": "errors",
     "UnpicklableError": "errors",
+    "UntrustedError": "errors",
     "WorkerBootError": "errors",
     "WorkerLost": "errors",
     "attempt": "worker.context",
@@ -37,6 +38,7 @@ _HOMES = {
     "delayed": "captured",
     "dump": "file.write",
     "hash": "persist.hashing",
+    "inspect": "file.inspection",
     "load": "file.read",
     "effective_n_jobs": "available",
     "numpy_rng": "worker.streams",
@@ -71,10 +73,12 @@ if TYPE_CHECKING:  # what the table means, for type checkers
         TaskTimeout,
         UnhashableError,
         UnpicklableError,
+        UntrustedError,
         WorkerBootError,
         WorkerLost,
     )
     from jobspan.file.codecs import register_compressor
+    from jobspan.file.inspection import inspect
     from jobspan.file.read import load
     from jobspan.file.write import dump
     from jobspan.follow.progress import Progress

@@ -11,6 +11,7 @@
     │   └── TaskTimeout (TimeoutError)  a task that was ended because it took too long
     ├── UnhashableError (TypeError)     an object has no content that a digest could be made of
     ├── UnpicklableError (TypeError)    a task or result cannot be sent, and where the culprit is
+    ├── UntrustedError                  a file names something that is not trusted
     ├── WorkerBootError (RuntimeError)  a worker never became ready
     └── WorkerLost (BrokenExecutor)     a worker died, or its pool broke, while it held tasks
     UserWarning
@@ -37,6 +38,7 @@ __all__ = [
     "TaskTimeout",
     "UnhashableError",
     "UnpicklableError",
+    "UntrustedError",
     "WorkerBootError",
     "WorkerLost",
     "say_once",
@@ -158,6 +160,10 @@ class UnhashableError(JobspanError, TypeError):
 
 class UnpicklableError(JobspanError, TypeError):
     """A task or a result cannot be sent to or from a worker; the message names the culprit and the path to it."""
+
+
+class UntrustedError(JobspanError):
+    """A file names something that is not trusted; nothing of it was run."""
 
 
 class WorkerBootError(JobspanError, RuntimeError):

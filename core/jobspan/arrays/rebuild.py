@@ -42,3 +42,33 @@ def masked(kind: type, data: Any, mask: Any, fill_value: Any, is_hard: bool, sta
     if is_hard:
         made.harden_mask()
     return made
+
+
+def as_native(array: Any) -> Any:
+    """The array in this machine's byte order."""
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def as_subclass(array: Any, kind: Any) -> Any:
+    """The array as one of a class derived from numpy's."""
+    return array if kind in (np.ndarray, np.memmap) else array.view(kind)
+
+
+def count_bytes(dtype: Any, shape: tuple[int, ...]) -> int:
+    """How many bytes such an array has."""
+    nbytes: int = dtype.itemsize
+    for length in shape:
+        if length < 0:
+            raise ValueError(f"no array has the shape {shape}")
+        nbytes *= int(length)
+    return nbytes
+
+
+def from_bytes(data: Any, dtype: Any, shape: tuple[int, ...], order: Literal["C", "F"]) -> Any:
+    """An array of these bytes, which can be written to."""
+    return np.ndarray(shape, dtype, data if isinstance(data, bytearray) else bytearray(data), order=order)
+
+
+def map_part(path: str, mode: Any, start: int, dtype: Any, shape: tuple[int, ...], order: Literal["C", "F"]) -> Any:
+    """An array that is mapped, from somewhere in a file."""
+    return np.memmap(path, dtype, mode, start, shape, order)

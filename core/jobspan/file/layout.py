@@ -25,6 +25,7 @@ CHANGED = 1
 """A flag: its buffers were mapped for writing, so their checksums hold no longer."""
 
 ALIGNMENT = 64
+_LARGEST_PIECE = 1 << 26
 _HEADER = struct.Struct("<16sHHIQQQI")
 _CRC = struct.Struct("<I")
 HEADER_BYTES = 64
@@ -145,10 +146,14 @@ class Index(NamedTuple):
             head = json.loads(data[8:begin])
             counts = [int(head.pop(what)) for what in ("segments", "buffers", "pieces")]
             codec, piece = head.pop("codec"), int(head.pop("piece"))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             damaged(name, "the head of its index cannot be read")
         segments, buffers, pieces = counts
-        if min(counts) < 0 or piece < 1 or begin + 24 * (segments + buffers) + 12 * pieces != len(data):
+        if (
+            min(counts) < 0
+            or not 0 < piece <= _LARGEST_PIECE
+            or begin + 24 * (segments + buffers) + 12 * pieces != len(data)
+        ):
             damaged(name, "the tables of its index are not as long as they should be")
         numbers = _read_table("Q", data[begin : len(data) - 4 * pieces])
         index = cls(

@@ -1,0 +1,221 @@
+"""Arrays as `rebuild` makes them, of parts that are not trusted.
+
+numpy's own ways to set the state of arrays and types believe what they are told, and can be made to read memory that is
+not theirs; so nothing of that is used here.
+
+Invariant: an array is made only of bytes that are there, and of a type whose elements are no objects; one of objects,
+only of a list with as many elements as it has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from jobspan.arrays import rebuild
+
+_KINDS = "biufcSUV"
+_UNITS = frozenset(["Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as", "generic"])
+_DEEPEST = 20
+
+
+class Marker:
+    """Stands for a class of arrays, which the file may name and not call."""
+
+    def __init__(self, kind: type) -> None:
+        self.kind = kind
+
+
+def _dtype(code: Any, _align: Any = False, _copy: Any = False) -> Any:
+    if type(code) is Marker and code.kind is np.record:
+        return np.dtype(np.record)
+    if type(code) is not str or len(code) > 40 or code[:1] not in {*_KINDS, "M", "m", "O", "b", "?"}:
+        raise ValueError("no type of elements")
+    return np.dtype(code)
+
+
+def _set_dtype(dtype: Any, state: Any) -> Any:
+    """The type that a pickled state describes."""
+    version, order, subarray, names, fields, size, alignment, _flags, *metadata = state
+    if version not in (3, 4) or order not in ("<", ">", "|", "="):
+        raise ValueError("no state of a type")
+    if subarray is not None:
+        base, shape = subarray
+        made = np.dtype((_plain(base), _shape(shape)))
+    elif names is not None:
+        formats = [_plain(fields[name][0]) for name in names]
+        offsets = [_length(fields[name][1]) for name in names]
+        if any(offset + each.itemsize > _length(size) for offset, each in zip(offsets, formats, strict=True)):
+            raise ValueError("a field lies outside of its record")
+        made = np.dtype({"names": list(names), "formats": formats, "offsets": offsets, "itemsize": size})
+        if _depth(made) > _DEEPEST:
+            raise ValueError("a type is nested too deeply")
+        if alignment > 1:
+            made = _aligned(made)
+    elif dtype.kind in "mM" and metadata:
+        unit, count, *_ = metadata[0][1]
+        unit = unit.decode() if type(unit) is bytes else unit
+        if unit not in _UNITS:
+            raise ValueError("no unit of time")
+        made = np.dtype(f"{dtype.kind}8" + ("" if unit == "generic" else f"[{_length(count)}{unit}]"))
+    elif dtype.kind in "SUV" and size >= 0:
+        made = np.dtype(f"{dtype.kind}{_length(size) // (4 if dtype.kind == 'U' else 1)}")
+    else:
+        made = dtype
+    if dtype.type is np.record:
+        return np.dtype((np.record, made))
+    return made.newbyteorder(order) if order in "<>" and made.names is None else made
+
+
+def _aligned(dtype: Any) -> Any:
+    """The same type, known to be aligned, if it is."""
+    whole = {name: dtype.fields[name] for name in dtype.names}
+    formats, offsets = [field[0] for field in whole.values()], [field[1] for field in whole.values()]
+    described = {"names": list(dtype.names), "formats": formats, "offsets": offsets, "itemsize": dtype.itemsize}
+    try:
+        return np.dtype(described, align=True)  # type: ignore[call-overload]  # numpy's stubs know no align here
+    except ValueError:
+        return dtype
+
+
+def _depth(dtype: Any) -> int:
+    if dtype.subdtype is not None:
+        return 1 + _depth(dtype.subdtype[0])
+    return 1 + max((_depth(field[0]) for field in (dtype.fields or {}).values()), default=0)
+
+
+def _plain(dtype: Any) -> Any:
+    """The type itself, if its elements are bytes."""
+    if not isinstance(dtype, np.dtype) or dtype.hasobject or dtype.char == "T":
+        raise ValueError("elements that are no bytes")
+    return dtype
+
+
+def _length(number: Any) -> int:
+    if type(number) is not int or number < 0:
+        raise ValueError("no length")
+    return number
+
+
+def _shape(shape: Any) -> tuple[int, ...]:
+    if type(shape) is not tuple or len(shape) > 64:
+        raise ValueError("no shape")
+    return tuple(map(_length, shape))
+
+
+def _order(order: Any) -> Any:
+    if order not in ("C", "F"):
+        raise ValueError("no order")
+    return order
+
+
+def _array(buffer: Any, dtype: Any, shape: Any, order: Any) -> Any:
+    _plain(dtype)
+    _fits(buffer, dtype, _shape(shape))
+    return rebuild.array(buffer, dtype, shape, _order(order))
+
+
+def _fits(buffer: Any, dtype: Any, shape: tuple[int, ...]) -> None:
+    if memoryview(buffer).nbytes != math.prod(shape) * dtype.itemsize:
+        raise ValueError("an array has another size than its bytes")
+
+
+def _strided(buffer: Any, dtype: Any, shape: Any, strides: Any, offset: Any) -> Any:
+    whole = memoryview(buffer).cast("B")  # numpy looks whether all of it lies inside
+    checked = np.ndarray(_shape(shape), _plain(dtype), whole, _length(offset), tuple(strides))
+    return rebuild.strided(buffer, dtype, shape, strides, offset) if type(buffer) is np.memmap else checked
+
+
+def _subclass(kind: Any, array: Any, state: Any) -> Any:
+    if type(kind) is not Marker or not issubclass(kind.kind, np.ndarray) or state:
+        raise ValueError("no array of a known class")
+    if type(array) not in (np.ndarray, np.memmap) or kind.kind is np.ma.MaskedArray:
+        raise ValueError("no array of a known class")
+    return array.view(kind.kind)
+
+
+def _masked(kind: Any, data: Any, mask: Any, fill_value: Any, is_hard: Any, own: Any) -> Any:
+    if type(kind) is not Marker or kind.kind is not np.ma.MaskedArray:
+        raise ValueError("no masked array")
+    if not isinstance(data, np.ndarray) or not set(own) <= {"_optinfo", "_basedict"}:
+        raise ValueError("no parts of a masked array")
+    if mask is not None and (not isinstance(mask, np.ndarray) or mask.shape != data.shape):
+        raise ValueError("a mask of another shape")
+    return rebuild.masked(kind.kind, data, mask, fill_value, bool(is_hard), {})
+
+
+def _reconstruct(kind: Any, shape: Any, code: Any) -> Any:
+    if type(kind) is not Marker or not issubclass(kind.kind, np.ndarray) or shape != (0,) or code not in (b"b", "b"):
+        raise ValueError("no empty array")
+    return np.ndarray((0,), np.int8).view(kind.kind)
+
+
+def _set_array(state: Any) -> Any:
+    """The array that a pickled state describes."""
+    _version, shape, dtype, is_fortran, data = state
+    shape, order = _shape(shape), "F" if is_fortran else "C"
+    if type(data) is list:
+        if not isinstance(dtype, np.dtype) or dtype != np.dtype(object) or len(data) != math.prod(shape):
+            raise ValueError("a list that is no array")
+        flat = np.empty(len(data), object)
+        for number, each in enumerate(data):
+            flat[number] = each
+        return flat.reshape(shape, order=order)  # type: ignore[call-overload]  # one of the two
+    if type(data) is not bytes:
+        raise ValueError("elements that are no bytes")
+    _fits(data, _plain(dtype), shape)
+    return rebuild.from_bytes(data, dtype, shape, order)  # type: ignore[arg-type]  # one of the two
+
+
+def _scalar(dtype: Any, data: Any) -> Any:
+    if type(data) is not bytes or len(data) != _plain(dtype).itemsize:
+        raise ValueError("no bytes of a scalar")
+    return np.ndarray((), dtype, data)[()]
+
+
+def check_record(state: Any) -> None:
+    """Raise unless joblib could have told of an array like this."""
+    if type(state) is not dict or not all(type(name) is str for name in state):
+        raise ValueError("nothing that tells of an array")
+    dtype, kind = state["dtype"], state["subclass"]
+    if dtype != np.dtype(object):
+        _plain(dtype)
+    if type(kind) is not Marker or kind.kind is np.ma.MaskedArray or type(state["allow_mmap"]) is not bool:
+        raise ValueError("nothing that tells of an array")
+    _shape(state["shape"])
+    _order(state["order"])
+    if type(state.get("numpy_array_alignment_bytes")) not in (int, type(None)):
+        raise ValueError("nothing that tells of an array")
+
+
+def set_state(obj: Any, state: Any) -> Any:
+    """An array or a type with this state; in a new object, where it is another."""
+    if type(state) is not tuple:
+        raise ValueError("no state")
+    if isinstance(obj, np.dtype):
+        return _set_dtype(obj, state)
+    array = _set_array(state)
+    return array if type(obj) is np.ndarray else array.view(type(obj))
+
+
+CHECKED: dict[str, Callable[..., Any] | Marker] = {
+    "array": _array,
+    "strided": _strided,
+    "subclass": _subclass,
+    "masked": _masked,
+    "dtype": _dtype,
+    "_reconstruct": _reconstruct,
+    "scalar": _scalar,
+    "_frombuffer": _array,
+    "ndarray": Marker(np.ndarray),
+    "recarray": Marker(np.recarray),
+    "record": Marker(np.record),
+    "rec.recarray": Marker(np.recarray),
+    "rec.record": Marker(np.record),
+    "matrix": Marker(np.matrix),
+    "MaskedArray": Marker(np.ma.MaskedArray),
+}
+"""What a pickle of arrays names."""

@@ -1,0 +1,333 @@
+"""Files that are not trusted: what is loaded of them, what is refused, and what `inspect` tells of them."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import random
+import sys
+import types
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import jobspan
+import kinds
+from jobspan import DamagedFileError, UntrustedError, dump, inspect, load
+from jobspan.file import data, unpicklers
+
+np = kinds.np
+needs_numpy = pytest.mark.skipif(np is None, reason="needs numpy")
+if find_spec("joblib") and np is not None:
+    import joblib
+else:
+    joblib = None
+
+DATA = {
+    *("None", "True", "int", "negative int", "large int", "float", "nan", "minus zero", "complex", "str", "unicode"),
+    *("long str", "bytes", "long bytes", "bytearray", "list", "tuple", "nested", "long list", "long list of texts"),
+    *("long mixed list", "rows", "set", "frozenset", "mixed set", "dict", "dict of ints", "mixed dict", "long dict"),
+    *("OrderedDict", "Counter", "deque", "range", "slice", "Ellipsis", "date", "time", "datetime", "timedelta"),
+    *("Decimal", "Fraction", "UUID", "path", "pure path", "cycle"),
+    *("float64", "bool_", "datetime64", "floats", "floats in 2-d", "floats in Fortran order", "no floats", "one float"),
+    *("many floats", "small ints", "big-endian ints", "complex numbers", "texts", "times", "objects", "records"),
+    *("aligned records", "masked", "record array", "dtype"),
+}
+WINDOWS = {"Windows path"}  # data, too, but such a path is another one on each system
+NAMES = [name for name in kinds.KINDS if name not in WINDOWS | {"memoryview", "class", "big-endian ints"}]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "object.job"
+
+
+def writers() -> list[Any]:
+    found: list[Any] = [pytest.param(dump, id="jobspan"), pytest.param(_pickle, id="pickle")]
+    return found if joblib is None else [*found, pytest.param(joblib.dump, id="joblib")]
+
+
+def _pickle(obj: Any, path: Path) -> None:
+    path.write_bytes(pickle.dumps(obj))
+
+
+@pytest.mark.parametrize("write", writers())
+@pytest.mark.parametrize("name", NAMES)
+def test_plain_values_and_arrays_are_loaded_and_all_else_is_refused(name: str, write: Any, path: Path) -> None:
+    obj = kinds.KINDS[name]()
+    write(obj, path)
+    if name in DATA and not (name == "masked" and write is not dump):  # numpy's own pickle of that is a program
+        assert jobspan.hash(load(path, trusted="data")) == jobspan.hash(obj)
+        assert inspect(path).is_data
+    else:
+        with pytest.raises(UntrustedError, match=r"is not trusted|no plain value"):
+            load(path, trusted="data")
+        assert not inspect(path).is_data
+
+
+@needs_numpy
+@pytest.mark.parametrize("mode", ["r", "c", "r+"])
+def test_arrays_of_files_that_are_not_trusted_can_be_mapped(mode: str, path: Path) -> None:
+    array = np.arange(200_000.0).reshape(1000, 200)
+    dump([array, array[::2, 1:]], path)
+    found = load(path, mmap_mode=mode, trusted="data")
+    assert all(isinstance(each, np.memmap) for each in found)
+    assert (found[0] == array).all()
+    assert (found[1] == array[::2, 1:]).all()
+
+
+def test_types_and_modules_can_be_trusted_besides(path: Path) -> None:
+    dump([kinds.Plain({1, 2}), kinds.Point(1, 2.0), kinds.Colour.RED], path)
+    with pytest.raises(UntrustedError, match=r"kinds\.Plain"):
+        load(path, trusted="data")
+    with pytest.raises(UntrustedError, match=r"kinds\.Point"):
+        load(path, trusted=[kinds.Plain])
+    for trusted in ([kinds.Plain, kinds.Point, kinds.Colour], [kinds], (kinds, kinds.Plain)):
+        plain, point, colour = load(path, trusted=trusted)
+        assert (plain.value, point, colour) == ({1, 2}, kinds.Point(1, 2.0), kinds.Colour.RED)
+
+
+def test_a_trusted_module_is_no_door_to_what_it_has_imported(path: Path) -> None:
+    path.write_bytes(b"\x80\x04\x8c\x05kinds\x8c\x02os\x93.")
+    with pytest.raises(UntrustedError, match=r"kinds\.os"):
+        load(path, trusted=[kinds])
+    path.write_bytes(b"\x80\x04\x8c\x05kinds\x8c\x0fos.path.dirname\x93.")
+    with pytest.raises(UntrustedError, match=r"kinds\.os\.path"):
+        load(path, trusted=[kinds])
+
+
+@pytest.mark.parametrize("trusted", ["all", 5, b"data"])
+def test_what_cannot_be_meant_by_trusted_is_refused(trusted: Any, path: Path) -> None:
+    dump(1, path)
+    with pytest.raises(ValueError, match="neither 'data' nor a list"):
+        load(path, trusted=trusted)
+
+
+# Programs
+
+
+class Call:
+    """Pickled, this is a call."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+RAN: list[str] = []
+
+
+def ran(what: str) -> None:
+    RAN.append(what)
+
+
+def put(*objects: Any) -> bytes:
+    """What leaves these on the stack."""
+    return b"".join(pickle.dumps(each, 4)[2:-1] for each in objects)
+
+
+def op(*parts: Any) -> bytes:
+    """A pickle of opcodes, and of objects that are left on the stack."""
+    return b"\x80\x04" + b"".join(part if isinstance(part, bytes) else put(part) for part in parts) + b"."
+
+
+def name(module: str, what: str) -> bytes:
+    """What leaves something on the stack that has a name."""
+    return put(module, what) + pickle.STACK_GLOBAL
+
+
+HOSTILE: dict[str, bytes] = {
+    "a call": pickle.dumps(Call(ran, "call")),
+    "a call in a list": pickle.dumps([1, {"a": Call(ran, "call")}]),
+    "os.system": pickle.dumps(Call(os.system, "true")),
+    "eval": pickle.dumps(Call(eval, "1")),
+    "protocol 0": pickle.dumps(Call(ran, "call"), 0),
+    "inst": b"(S'true'\nios\nsystem\n.",
+    "obj": b"\x80\x02(" + b"cos\nsystem\n" + b"S'true'\no.",
+    "extension": b"\x80\x02\x82\x01.",
+    "persistent": b"Psomething\n.",
+    "getattr": op(name("builtins", "getattr"), b".")[:-1],
+    "dotted": op(name("datetime", "sys.modules"), b"")[:],
+    "an attribute of a function of ours": op(name("builtins", "set"), {"__defaults__": ()}, pickle.BUILD),
+    "the state of a date's class": op(name("datetime", "date"), {"today": 1}, pickle.BUILD),
+    "a huge bytearray": b"\x80\x05\x96" + (1 << 40).to_bytes(8, "little") + b"abc.",
+    "huge bytes": b"\x80\x04\x8e" + (1 << 40).to_bytes(8, "little") + b"abc.",
+    "a huge frame": b"\x80\x04\x95" + (1 << 40).to_bytes(8, "little") + b"abc.",
+    "a bytearray of a number": op(name("builtins", "bytearray"), (1 << 40,), pickle.REDUCE),
+    "a set of a range": op(name("builtins", "set"), (range(5),), pickle.REDUCE),
+    "a deep key": b"\x80\x02}(" + b")" + b"\x85" * 200_000 + b"K\x01u.",
+    "a deep element": b"\x80\x04\x8f(" + b")" + b"\x85" * 200_000 + b"\x90.",
+    "a key of many parts": b"\x80\x02})" + b"2\x86" * 60 + b"K\x01s.",
+    "a fraction of a huge power": op(name("fractions", "Fraction"), ("1e999999999",), pickle.REDUCE),
+    "no pickle": b"\x80\x04nothing",
+    "an empty stack": b"\x80\x04.",
+    "a protocol of the future": b"\x80\x63N.",
+}
+if np is not None:
+    float_ = name("numpy", "dtype") + put(("f8",)) + b"R"
+    object_ = name("numpy", "dtype") + put(("O8", False, True)) + b"R"
+    sixteen = put(bytearray(16))
+    state = put(1, (1000,)) + object_ + put(False, [1])
+    HOSTILE |= {
+        "an array of objects made of bytes": op(
+            name("jobspan.arrays.rebuild", "array"), b"(" + sixteen + object_ + put((2,), "C") + b"t", pickle.REDUCE
+        ),
+        "an array of more than its bytes": op(
+            name("jobspan.arrays.rebuild", "array"),
+            b"(" + sixteen + float_ + put((1 << 50,), "C") + b"t",
+            pickle.REDUCE,
+        ),
+        "strides that lead outside": op(
+            name("jobspan.arrays.rebuild", "strided"),
+            b"(" + sixteen + float_ + put((2,), (1 << 40,), 0) + b"t",
+            pickle.REDUCE,
+        ),
+        "an array of objects with too short a list": op(
+            name("numpy._core.multiarray", "_reconstruct"),
+            b"(" + name("numpy", "ndarray") + put((0,), "b") + b"t",
+            pickle.REDUCE,
+            b"(" + state + b"t",
+            pickle.BUILD,
+        ),
+        "an array that is allocated": op(name("numpy", "ndarray"), ((1 << 40,),), pickle.REDUCE),
+    }
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_nothing_of_a_hostile_file_is_run(name: str, path: Path) -> None:
+    RAN.clear()
+    path.write_bytes(HOSTILE[name])
+    before = set(sys.modules)
+    with pytest.raises((UntrustedError, DamagedFileError)):
+        load(path, trusted="data")
+    with suppress(UntrustedError, DamagedFileError):
+        inspect(path)
+    assert RAN == []
+    harmless = ("jobspan", "numpy", "fractions", "encodings")
+    assert [module for module in set(sys.modules) - before if not module.startswith(harmless)] == []
+
+
+@pytest.mark.parametrize("name", ["a call", "os.system", "a bytearray of a number", "a deep key", "dotted"])
+def test_a_hostile_pickle_in_a_file_of_ours_is_refused(name: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jobspan.file import plan
+
+    text = HOSTILE[name]
+    monkeypatch.setattr(plan, "_dump", lambda obj, reducer: (memoryview(text), []))
+    dump(None, path)
+    RAN.clear()
+    with pytest.raises((UntrustedError, DamagedFileError)):
+        load(path, trusted="data")
+    assert RAN == []
+
+
+def test_what_is_refused_is_said_by_name(path: Path) -> None:
+    dump([1, os.getcwd], path)
+    with pytest.raises(UntrustedError, match=r"names posix\.getcwd, which is not trusted|names nt\.getcwd"):
+        load(path, trusted="data")
+
+
+# What is told
+
+
+def test_what_is_in_a_file_is_told(path: Path) -> None:
+    dump({"a": kinds.Plain([1]), "f": os.path.basename, "b": bytearray(100_000)}, path, compress="zlib")
+    found = inspect(path)
+    assert (found.format, found.codec, found.is_data) == ("jobspan", "zlib", False)
+    assert {"kinds.Plain", f"{os.path.basename.__module__}.basename"} <= set(found.globals)
+    assert found.nbytes == path.stat().st_size
+    assert found.facts["writer"] == "jobspan"
+    assert "kinds.Plain" in str(found)
+
+
+@needs_numpy
+def test_buffers_are_told(path: Path) -> None:
+    dump([np.arange(1000.0), np.arange(500, dtype="i4")], path)
+    assert sorted(inspect(path).buffers) == [2000, 8000]
+
+
+@pytest.mark.skipif(joblib is None, reason="needs joblib and numpy")
+@pytest.mark.parametrize("compress", [0, 3])
+def test_what_is_in_a_file_of_joblibs_is_told(compress: int, path: Path) -> None:
+    joblib.dump(
+        [np.arange(1000.0), kinds.Plain(np.arange(5)), np.array([1, "a"], dtype=object)], path, compress=compress
+    )
+    found = inspect(path)
+    assert (found.format, found.is_data) == ("pickle", False)
+    assert "kinds.Plain" in found.globals
+
+
+# Mutations
+
+
+def seeds() -> list[bytes]:
+    found = []
+    for each in ("nested", "mixed dict", "OrderedDict", "datetime", "floats", "objects", "records", "masked", "times"):
+        if each in kinds.PORTABLE:
+            for write in (dump, _pickle, *([joblib.dump] if joblib else [])):
+                file = io.BytesIO()
+                obj = kinds.PORTABLE[each]()
+                file.write(pickle.dumps(obj)) if write is _pickle else write(obj, file)
+                found.append(file.getvalue())
+    return found
+
+
+def mutate(chance: random.Random, data: bytes) -> bytes:
+    """Some bytes changed, left out, doubled, or taken from elsewhere."""
+    found = bytearray(data)
+    for _ in range(chance.randrange(1, 5)):
+        start = chance.randrange(len(found) + 1)
+        stop = min(len(found), start + chance.randrange(1, 9))
+        match chance.randrange(4):
+            case 0:
+                found[start:stop] = chance.randbytes(stop - start)
+            case 1:
+                del found[start:stop]
+            case 2:
+                found[start:start] = found[start:stop]
+            case 3:
+                other = chance.randrange(len(found) + 1)
+                found[start:stop] = found[other : other + stop - start]
+    return bytes(found)
+
+
+def test_mutated_files_are_read_or_refused_and_nothing_else() -> None:
+    chance = random.Random(5)
+    samples = seeds()
+    outcomes = types.SimpleNamespace(read=0, refused=0)
+    for _ in range(3000):
+        mutated = mutate(chance, chance.choice(samples))
+        try:
+            load(io.BytesIO(mutated), trusted="data")
+            outcomes.read += 1
+        except (UntrustedError, DamagedFileError):
+            outcomes.refused += 1
+    assert outcomes.refused > 1000
+    assert outcomes.read > 40
+
+
+def test_mutated_pickles_are_read_or_refused_and_nothing_else() -> None:
+    chance = random.Random(6)
+    samples = [
+        pickle.dumps(kinds.PORTABLE[name](), 5) for name in kinds.PORTABLE if name in DATA and "long" not in name
+    ]
+    read = 0
+    for _ in range(5000):
+        text = io.BytesIO(mutate(chance, chance.choice(samples)))
+        try:
+            data.DataUnpickler(text, data.Trust("data"), []).load()
+            read += 1
+        except MemoryError:
+            raise
+        except Exception:
+            pass
+    assert read > 200
+
+
+def test_the_unpickler_in_python_is_there() -> None:
+    assert issubclass(unpicklers.BuildingUnpickler, pickle._Unpickler)  # type: ignore[attr-defined]
