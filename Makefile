@@ -158,6 +158,8 @@ test-nogil: build/nogil/.installed
 
 soak: setup
 	$(PY) tools/soak.py --minutes $(SOAK_MINUTES)
+	$(PY) tools/fuzz.py --minutes $(SOAK_MINUTES)
+	$(PY) tools/fuzz.py --minutes $(SOAK_MINUTES) --guided
 
 nogil-python:
 	tools/build_nogil_python.sh $(NOGIL_FOLDER)

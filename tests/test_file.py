@@ -173,6 +173,8 @@ def test_arrays_that_are_mapped_can_be_written_to_as_their_mode_says(path: Path)
     private = load(path, mmap_mode="c")
     private[0] = 1
     assert load(path)[0] == 0
+    if host.in_pyodide():
+        pytest.skip("what is written to a mapped file does not reach it here")
     shared = load(path, mmap_mode="r+")
     shared[0] = 2
     shared.flush()

@@ -7,6 +7,7 @@ from scenarios import (
     consumer,
     errors,
     faults,
+    files,
     following,
     hashing,
     imports,
@@ -32,4 +33,5 @@ ALL: tuple[Scenario, ...] = (
     checkpoint.SCENARIO,
     sharing.SCENARIO,
     hashing.SCENARIO,
+    files.SCENARIO,
 )

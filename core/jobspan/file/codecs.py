@@ -1,6 +1,6 @@
 """Compressors, by name: each compresses a piece of a file on its own.
 
-Invariant: `Codec.decompress` returns as many bytes as were asked for, or raises; it never makes many more.
+Invariant: `Codec.decompress` fills the memory that it is given, or raises; it takes little more than that.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from typing import Any, NamedTuple
 
 from jobspan.errors import JobspanError
 
-_STEP = 1 << 17  # bytes that stay in the processor's cache, and in memory that Python has at hand
+LZMA_MEMORY = 1 << 28
+"""Bytes that lzma may take to decompress: what a file says may be anything; its highest level needs a quarter."""
+
+_STEP = 1 << 16  # bytes that stay in the processor's cache, and in memory that Python has at hand
 
 
 class Codec(NamedTuple):
@@ -30,14 +33,14 @@ class Codec(NamedTuple):
     compress : callable
         Takes the bytes and the level, None for its own default, and returns the compressed ones.
     decompress : callable
-        Takes compressed bytes, and how many there will be.
+        Takes compressed bytes, and the memory that they fill when they are decompressed.
     """
 
     name: str
     extension: str
     levels: range
     compress: Callable[[Any, int | None], bytes]
-    decompress: Callable[[Any, int], Any]
+    decompress: Callable[[Any, memoryview], None]
 
 
 class CorruptError(Exception):
@@ -121,7 +124,7 @@ def register_compressor(name: str, compressor: Any, force: bool = False) -> None
             f"compresslevel) and decompressor_file(file); {compressor!r} has neither."
         )
     extension = getattr(compressor, "extension", "")
-    _made[name] = Codec(name, extension, range(-1_000, 1_000), compress, lambda data, _: decompress(data))
+    _made[name] = Codec(name, extension, range(-1_000, 1_000), compress, _whole(decompress))
 
 
 def _by_files(compressor: Any) -> tuple[Callable[[Any, int | None], bytes], Callable[[Any], bytes]]:
@@ -155,24 +158,37 @@ class _Kept(io.BufferedIOBase):
         return self._target.tell()
 
 
-def _limited(make: Callable[[], Any]) -> Callable[[Any, int], bytes]:
+def _limited(make: Callable[[], Any]) -> Callable[[Any, memoryview], None]:
     """How to decompress by an object of `zlib`'s, `bz2`'s or `lzma`'s kind, and by those made like them."""
 
-    def decompress(data: Any, size: int) -> bytes:
+    def decompress(data: Any, target: memoryview) -> None:
         machine = make()
-        parts = []
-        left = size + 1
-        while left and not machine.eof:
-            parts.append(machine.decompress(data, min(left, _STEP)))
+        filled = 0
+        while not machine.eof:
+            part = machine.decompress(data, min(_STEP, target.nbytes - filled + 1))
             data = getattr(machine, "unconsumed_tail", b"")  # others keep it themselves
-            if not parts[-1] and not data and not machine.eof:
+            if not part and not data and not machine.eof:
+                raise CorruptError("it does not end where it should")
+            if filled + len(part) > target.nbytes:
                 break
-            left -= len(parts[-1])
-        if not machine.eof:
-            raise CorruptError("it does not end where it should")
-        return b"".join(parts)
+            target[filled : filled + len(part)] = part
+            filled += len(part)
+        if filled != target.nbytes or not machine.eof:
+            raise CorruptError(f"it is not the {target.nbytes} bytes that it should be")
 
     return decompress
+
+
+def _whole(decompress: Callable[[Any], Any]) -> Callable[[Any, memoryview], None]:
+    """How to decompress by a function that returns all at once."""
+
+    def into(data: Any, target: memoryview) -> None:
+        unpacked = decompress(data)
+        if len(unpacked) != target.nbytes:
+            raise CorruptError(f"it is {len(unpacked)} bytes, rather than {target.nbytes}")
+        target[:] = unpacked
+
+    return into
 
 
 def _zlib(name: str, extension: str, wbits: int) -> Codec:
@@ -200,7 +216,7 @@ def _lzma(name: str, extension: str, form: str) -> Codec:
         packed: bytes = lzma.compress(data, format_, preset=level)
         return packed
 
-    return Codec(name, extension, range(10), compress, _limited(lambda: lzma.LZMADecompressor(format_)))
+    return Codec(name, extension, range(10), compress, _limited(lambda: lzma.LZMADecompressor(format_, LZMA_MEMORY)))
 
 
 def _lz4() -> Codec:
@@ -210,10 +226,10 @@ def _lz4() -> Codec:
         packed: bytes = frame.compress(data, compression_level=level or 0)
         return packed
 
-    def decompress(data: Any, size: int) -> Any:
-        if frame.get_frame_info(data)["content_size"] != size:  # it allocates what is said there
+    def decompress(data: Any, target: memoryview) -> None:
+        if frame.get_frame_info(data)["content_size"] != target.nbytes:  # it allocates what is said there
             raise CorruptError("it says that it has another size")
-        return frame.decompress(data)
+        _whole(frame.decompress)(data, target)
 
     return Codec("lz4", ".lz4", range(17), compress, decompress)
 
@@ -238,11 +254,10 @@ def _zstandard() -> Codec:
         packed: bytes = zstandard.ZstdCompressor(3 if level is None else level).compress(data)
         return packed
 
-    def decompress(data: Any, size: int) -> bytes:
-        if zstandard.frame_content_size(data) != size:  # it allocates what is said there
+    def decompress(data: Any, target: memoryview) -> None:
+        if zstandard.frame_content_size(data) != target.nbytes:  # it allocates what is said there
             raise CorruptError("it says that it has another size")
-        unpacked: bytes = zstandard.ZstdDecompressor().decompress(data)
-        return unpacked
+        _whole(zstandard.ZstdDecompressor().decompress)(data, target)
 
     return Codec("zstd", ".zst", range(-22, 23), compress, decompress)
 

@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 from zlib import crc32
 
 from jobspan.errors import DamagedFileError, JobspanError
@@ -89,6 +89,13 @@ class Descriptor:
             part = os.read(self._descriptor, memory.nbytes)
         memory[: len(part)] = part
         return len(part)
+
+
+Decompress: TypeAlias = Callable[[Any, memoryview], None]
+
+
+def _not_compressed(_data: Any, _target: memoryview) -> None:
+    raise AssertionError("pieces of such files are as long as they were")
 
 
 class Contents:
@@ -188,12 +195,12 @@ class Contents:
             if not (self._has_changed and number) and crc32(data) != self.index.crcs[first + piece]:
                 damaged(self._name, f"bytes {start} to {start + length} are not as they were written")
             if data is not target:
-                target[:] = self._unpack(decompress, data, target.nbytes, start)
+                self._unpack(decompress, data, target, start)
 
         in_threads(read, last - first)
         return memory
 
-    def _read_in_order(self, number: int, starts: Sequence[int], decompress: Callable[[Any, int], Any]) -> bytearray:
+    def _read_in_order(self, number: int, starts: Sequence[int], decompress: Decompress) -> bytearray:
         """A segment that is said to be so much larger than what is stored that memory is only taken as it comes."""
         memory = bytearray()
         segment, first = self.index.segments[number], self._firsts[number]
@@ -201,13 +208,17 @@ class Contents:
             data = self._source.read(start, self.index.lengths[first + piece])
             if crc32(data) != self.index.crcs[first + piece]:
                 damaged(self._name, f"bytes {start} to {start + len(data)} are not as they were written")
-            size = min(self.index.piece, segment.size - len(memory))
-            memory += data if len(data) == size else self._unpack(decompress, data, size, start)
+            part = bytearray(min(self.index.piece, segment.size - len(memory)))
+            if len(data) == len(part):
+                part[:] = data
+            else:
+                self._unpack(decompress, data, memoryview(part), start)
+            memory += part
         return memory
 
-    def _decompressor(self) -> Callable[[Any, int], Any]:
+    def _decompressor(self) -> Decompress:
         if self.index.codec is None:
-            return lambda data, _: data
+            return _not_compressed
         from jobspan.file.codecs import find_codec
 
         try:
@@ -218,16 +229,13 @@ class Contents:
                 f"it was compressed by {self.index.codec!r}, which is not known here: see jobspan.register_compressor",
             )
 
-    def _unpack(self, decompress: Callable[[Any, int], Any], data: Any, size: int, start: int) -> Any:
+    def _unpack(self, decompress: Decompress, data: Any, target: memoryview, start: int) -> None:
         try:
-            unpacked = decompress(data, size)
+            decompress(data, target)
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001  each compressor has its own
             damaged(self._name, f"what is at byte {start} cannot be decompressed ({error})")
-        if len(unpacked) != size:
-            damaged(self._name, f"what is at byte {start} decompresses to {len(unpacked)} bytes rather than {size}")
-        return unpacked
 
 
 class Unpickler(pickle.Unpickler):

@@ -17,6 +17,7 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from jobspan.errors import DamagedFileError, JobspanError, say_once
+from jobspan.file.codecs import LZMA_MEMORY
 from jobspan.file.layout import damaged
 from jobspan.file.unpicklers import BuildingUnpickler, find_anything
 
@@ -237,10 +238,10 @@ class _Unpacked(io.RawIOBase):
         return 0
 
 
-def _by(module: str, name: str) -> Callable[[], Any]:
+def _by(module: str, name: str, **options: Any) -> Callable[[], Any]:
     def make() -> Any:
         try:
-            return getattr(import_module(module), name)()
+            return getattr(import_module(module), name)(**options)
         except ImportError:
             raise JobspanError(
                 f"the file is compressed in a way that takes {module} to read, which is not here."
@@ -253,8 +254,8 @@ _STREAMS: dict[bytes, Callable[[], Any]] = {
     b"\x78": zlib.decompressobj,
     b"\x1f\x8b": lambda: zlib.decompressobj(16 + zlib.MAX_WBITS),
     b"BZ": _by("bz2", "BZ2Decompressor"),
-    b"\xfd7zXZ": _by("lzma", "LZMADecompressor"),
-    b"\x5d\x00": _by("lzma", "LZMADecompressor"),
+    b"\xfd7zXZ": _by("lzma", "LZMADecompressor", memlimit=LZMA_MEMORY),
+    b"\x5d\x00": _by("lzma", "LZMADecompressor", memlimit=LZMA_MEMORY),
     b"\x04\x22\x4d\x18": _by("lz4.frame", "LZ4FrameDecompressor"),
 }
 """What a stream begins with, and what decompresses it."""
