@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import random
+import shutil
 import signal
 import stat
 import subprocess
@@ -29,6 +30,7 @@ import jobspan
 import kinds
 from jobspan import DamagedFileError, FallbackWarning, UnpicklableError, dump, errors, host, load, register_compressor
 from jobspan.file import codecs, layout, plan
+from pythons import VERSIONS, find_python, run_python
 
 np = kinds.np
 needs_numpy = pytest.mark.skipif(np is None, reason="needs numpy")
@@ -199,6 +201,32 @@ def test_arrays_of_the_other_byte_order_are_turned_round_unless_they_are_mapped(
     assert (load(path) == other).all()
     with pytest.raises(ValueError, match="cannot be turned round"):
         load(path, mmap_mode="r", ensure_native_byte_order=True)
+
+
+# Other Pythons
+
+
+EXCHANGE = """
+import kinds, jobspan, pathlib, sys
+folder = pathlib.Path(sys.argv[1])
+for path in sorted(folder.glob("*.theirs")):
+    assert jobspan.hash(jobspan.load(path)) == jobspan.hash(kinds.PLAIN[path.stem]()), path.stem
+    jobspan.dump(kinds.PLAIN[path.stem](), path.with_suffix(".ours"), compress=("gzip", 1))
+"""
+TIED_TO_A_VERSION = {"long str", "long bytes"}  # nothing of them would be learned from carrying them about
+
+
+@needs_processes
+@pytest.mark.skipif(shutil.which("sh") is None, reason="needs a shell to look for Pythons")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_files_go_from_one_python_to_another_and_back(version: str, tmp_path: Path) -> None:
+    python = find_python(version)
+    names = [name for name in kinds.PLAIN if name not in NOT_TO_PICKLE | TIED_TO_A_VERSION]
+    for name in names:
+        dump(kinds.PLAIN[name](), tmp_path / f"{name}.theirs")
+    run_python(python, EXCHANGE, str(tmp_path))
+    for name in names:
+        assert digest(load(tmp_path / f"{name}.ours")) == digest(kinds.PLAIN[name]())
 
 
 # Where it goes

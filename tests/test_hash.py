@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import hashlib
 import json
@@ -26,6 +27,7 @@ import jobspan
 import kinds
 from jobspan import UnhashableError, host, register_hash
 from jobspan.persist import chunks, content
+from pythons import VERSIONS, find_python, run_python
 
 np = kinds.np
 needs_numpy = pytest.mark.skipif(np is None, reason="needs numpy")
@@ -74,42 +76,12 @@ def test_the_digests_are_those_of_the_scheme() -> None:
     }
 
 
-@functools.cache
-def pythons() -> dict[str, str]:
-    """Other Pythons on this machine, by their version."""
-    script = HERE.parent / "tools" / "find_python.sh"
-    found = subprocess.run([script, "--all"], capture_output=True, text=True, check=False).stdout.split()
-    ask = "import sys; print('%d.%d' % sys.version_info[:2])"
-
-    def version(path: str) -> str:
-        return subprocess.run([path, "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
-
-    return {version(path): path for path in found}
-
-
-def tell(python: str, table: str, **environment: str) -> dict[str, str]:
-    """The digests that another Python computes."""
-    library = str(Path(jobspan.__file__).parents[1])
-    paths = os.pathsep.join([library, str(HERE)])
-    done = subprocess.run(
-        [python, "-c", TELL % table],
-        env={**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    digests: dict[str, str] = json.loads(done.stdout)
-    return digests
-
-
 @needs_processes
 @pytest.mark.skipif(shutil.which("sh") is None, reason="needs a shell to look for Pythons")
-@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
+@pytest.mark.parametrize("version", VERSIONS)
 def test_other_pythons_compute_the_same(version: str) -> None:
-    if version not in pythons():
-        pytest.skip(f"there is no Python {version} on this machine")
     known = json.loads(GOLDEN.read_text(encoding="utf-8"))
-    told = tell(pythons()[version], "PORTABLE")
+    told = json.loads(run_python(find_python(version), TELL % "PORTABLE"))
     assert told == {name: known[name] for name in told}
     assert set(told) >= set(kinds.PLAIN)
 
@@ -118,7 +90,7 @@ def test_other_pythons_compute_the_same(version: str) -> None:
 def test_the_salt_of_hash_makes_no_difference() -> None:
     mine = {name: jobspan.hash(make()) for name, make in kinds.KINDS.items()}
     for seed in range(10):
-        assert tell(sys.executable, "KINDS", PYTHONHASHSEED=str(seed)) == mine
+        assert json.loads(run_python(sys.executable, TELL % "KINDS", PYTHONHASHSEED=str(seed))) == mine
 
 
 # What makes no difference
@@ -153,6 +125,12 @@ def test_the_order_of_an_ordered_dict_makes_a_difference() -> None:
     from collections import OrderedDict
 
     assert jobspan.hash(OrderedDict(a=1, b=2)) != jobspan.hash(OrderedDict(b=2, a=1))
+
+
+def test_what_packages_add_to_the_pickles_of_exceptions_makes_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = jobspan.hash(KeyError("a", 5))
+    monkeypatch.setitem(copyreg.dispatch_table, KeyError, lambda error: (KeyError, (*error.args, "traceback")))
+    assert jobspan.hash(KeyError("a", 5)) == before != jobspan.hash(KeyError("a"))
 
 
 def test_a_cached_property_makes_no_difference_once_it_was_read() -> None:

@@ -245,6 +245,8 @@ class Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """What the pickle calls by these names; arrays are turned round on the way, if that is asked for."""
+        if module.startswith("pathlib."):  # where Python 3.13 alone has its paths
+            module = "pathlib"
         found = super().find_class(module, name)
         return _turning(module, name, found) if self.native else found
 

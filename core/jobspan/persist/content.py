@@ -146,6 +146,8 @@ def _derived_names(kind: type) -> frozenset[str]:
 def take_reduced(derived: frozenset[str], obj: Any, _: Coerce) -> Content:
     """Take an object apart as pickle does, without the attributes that are derived from others."""
     reduce = copyreg.dispatch_table.get(type(obj))
+    if isinstance(obj, BaseException):  # some packages have tracebacks pickled with them, once they are imported
+        reduce = None
     reduced: Any = obj.__reduce_ex__(5) if reduce is None else reduce(obj)
     if isinstance(reduced, str):
         return "global", getattr(obj, "__module__", None), reduced
