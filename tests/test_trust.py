@@ -100,10 +100,10 @@ def test_a_trusted_module_is_no_door_to_what_it_has_imported(path: Path) -> None
         load(path, trusted=[kinds])
 
 
-@pytest.mark.parametrize("trusted", ["all", 5, b"data"])
+@pytest.mark.parametrize("trusted", ["all", 5, b"data", ["kinds"], [5], [None]])
 def test_what_cannot_be_meant_by_trusted_is_refused(trusted: Any, path: Path) -> None:
     dump(1, path)
-    with pytest.raises(ValueError, match="neither 'data' nor a list"):
+    with pytest.raises(ValueError, match=r"neither 'data' nor a list|lists types, functions and modules"):
         load(path, trusted=trusted)
 
 
@@ -231,6 +231,129 @@ def test_what_is_refused_is_said_by_name(path: Path) -> None:
     dump([1, os.getcwd], path)
     with pytest.raises(UntrustedError, match=r"names posix\.getcwd, which is not trusted|names nt\.getcwd"):
         load(path, trusted="data")
+
+
+class Setting(Call):
+    """Pickled, this is a call, and then a change of what it has returned."""
+
+    def __init__(self, function: Any, arguments: Any, key: Any, value: Any) -> None:
+        self.call = function, arguments, None, None, iter([(key, value)])  # type: ignore[assignment]
+
+
+def slices(times: int) -> bytes:
+    """A dict with a key of slices in slices, each made thrice of the one before."""
+    parts = [b"\x80\x04Nq\x64", name("builtins", "slice"), b"q\x630" + b"0}("]
+    parts += [b"h\x63(" + (b"h" + bytes([100 + n])) * 3 + b"tRq" + bytes([101 + n]) + b"0" for n in range(times)]
+    return b"".join([*parts, b"h", bytes([100 + times]), b"K\x01u."])
+
+
+def test_objects_that_are_no_plain_containers_are_not_changed(path: Path) -> None:
+    for hostile in (Setting(bytearray, (b"abc",), 0, 1), [Setting(range, (1, 2, 1), 0, 1)]):
+        path.write_bytes(pickle.dumps(hostile))
+        with pytest.raises((UntrustedError, DamagedFileError)):
+            load(path, trusted="data")
+
+
+@pytest.mark.parametrize("codec", ["punycode", "zlib_codec", "idna", "raw_unicode_escape"])
+def test_bytes_are_not_encoded_by_whatever_the_file_says(codec: str, path: Path) -> None:
+    path.write_bytes(pickle.dumps(Call(bytearray, "a" * 20_000, codec)))
+    with pytest.raises(DamagedFileError):
+        load(path, trusted="data")
+
+
+def test_keys_are_plain_values(path: Path) -> None:
+    for times in (3, 30):
+        path.write_bytes(slices(times))
+        with pytest.raises(DamagedFileError, match="no key of plain values"):
+            load(path, trusted="data")
+
+
+def test_calls_do_not_multiply_the_memory_that_a_file_takes(path: Path) -> None:
+    megabyte = bytes(1 << 20)
+    calls = b"h\x64h\x65\x85R" * 200  # a bytearray of the same bytes, over and over
+    start = name("builtins", "bytearray") + b"q\x640" + put(megabyte) + b"q\x650"
+    path.write_bytes(op(start + b"](" + calls + b"e"))
+    with pytest.raises(DamagedFileError, match="more memory"):
+        load(path, trusted="data")
+
+
+@needs_numpy
+def test_arrays_are_made_of_bytes_and_never_of_objects(path: Path) -> None:
+    from jobspan.arrays import rebuild
+
+    objects = np.array(["victim"], dtype=object)
+    over = rebuild.array, objects, np.dtype("i8"), (1,), "C"
+    for write in (dump, _pickle):
+        write([objects, Call(*over)], path)
+        with pytest.raises((UntrustedError, DamagedFileError), match="no bytes"):
+            load(path, trusted="data")
+        write([objects, Setting(rebuild.array, over[1:], 0, 0x41414141)], path)
+        with pytest.raises((UntrustedError, DamagedFileError)):
+            load(path, trusted="data")
+        with suppress(UntrustedError, DamagedFileError):
+            inspect(path)
+    assert objects[0] == "victim"
+
+
+@needs_numpy
+@pytest.mark.parametrize("mode", [None, "r", "c", "r+"])
+def test_views_do_not_lead_outside_of_what_is_mapped(mode: str | None, path: Path) -> None:
+    from jobspan.arrays import rebuild
+
+    array = np.zeros(100_000)
+    dump([array, Call(rebuild.strided, array, np.dtype("u1"), (700_000,), (1,), 90_000)], path)
+    with pytest.raises(DamagedFileError, match="no bytes"):
+        load(path, mmap_mode=mode, trusted="data")
+
+
+@needs_numpy
+def test_a_single_element_takes_no_gigabytes(path: Path) -> None:
+    path.write_bytes(op(name("numpy", "dtype"), ("S2147483647", False, True), pickle.REDUCE))
+    with pytest.raises(DamagedFileError, match="too many bytes"):
+        load(path, trusted="data")
+
+
+@needs_numpy
+def test_types_of_elements_are_not_nested_without_end(path: Path) -> None:
+    chain = np.dtype("i1")
+    for _ in range(30):
+        chain = np.dtype((chain, (1,)))
+    nested = np.dtype("i1")
+    for _ in range(30):
+        nested = np.dtype([("a", nested)])
+    for each in (chain, nested):
+        path.write_bytes(pickle.dumps(each))
+        try:
+            load(path, trusted="data")
+        except DamagedFileError as error:
+            assert "nested too deeply" in str(error)  # noqa: PT017  numpy may have made it flat
+
+
+def test_segments_that_share_bytes_of_the_file_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jobspan.file import layout, write
+
+    class Doubling(layout.Index):
+        def encode(self) -> bytes:
+            last = self.segments[-1]
+            pieces = self.count_pieces(last.size)
+            doubled = self._replace(
+                segments=[*self.segments, last],
+                lengths=[*self.lengths, *self.lengths[-pieces:]],
+                crcs=[*self.crcs, *self.crcs[-pieces:]],
+            )
+            return layout.Index.encode(doubled)
+
+    monkeypatch.setattr(write, "Index", Doubling)
+    dump(["a", bytes(5000)], path)
+    with pytest.raises(DamagedFileError, match="in another one"):
+        load(path)
+
+
+@needs_numpy
+def test_matrices_are_data(path: Path) -> None:
+    dump(np.asarray([[1.0]]).view(np.matrix), path)
+    assert type(load(path, trusted="data")) is np.matrix
+    assert inspect(path).is_data
 
 
 # What is told

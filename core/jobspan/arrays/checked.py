@@ -20,6 +20,7 @@ from jobspan.arrays import rebuild
 _KINDS = "biufcSUV"
 _UNITS = frozenset(["Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as", "generic"])
 _DEEPEST = 20
+_LARGEST = 1 << 20
 
 
 class Marker:
@@ -32,9 +33,9 @@ class Marker:
 def _dtype(code: Any, _align: Any = False, _copy: Any = False) -> Any:
     if type(code) is Marker and code.kind is np.record:
         return np.dtype(np.record)
-    if type(code) is not str or len(code) > 40 or code[:1] not in {*_KINDS, "M", "m", "O", "b", "?"}:
+    if type(code) is not str or len(code) > 12 or code[:1] not in {*_KINDS, "M", "m", "O", "b", "?"}:
         raise ValueError("no type of elements")
-    return np.dtype(code)
+    return _bounded(np.dtype(code))
 
 
 def _set_dtype(dtype: Any, state: Any) -> Any:
@@ -45,6 +46,8 @@ def _set_dtype(dtype: Any, state: Any) -> Any:
     if subarray is not None:
         base, shape = subarray
         made = np.dtype((_plain(base), _shape(shape)))
+        if _depth(made) > _DEEPEST:
+            raise ValueError("a type is nested too deeply")
     elif names is not None:
         formats = [_plain(fields[name][0]) for name in names]
         offsets = [_length(fields[name][1]) for name in names]
@@ -65,9 +68,16 @@ def _set_dtype(dtype: Any, state: Any) -> Any:
         made = np.dtype(f"{dtype.kind}{_length(size) // (4 if dtype.kind == 'U' else 1)}")
     else:
         made = dtype
-    if dtype.type is np.record:
+    if _bounded(made).names is not None and dtype.type is np.record:
         return np.dtype((np.record, made))
     return made.newbyteorder(order) if order in "<>" and made.names is None else made
+
+
+def _bounded(dtype: Any) -> Any:
+    """The type itself, unless a single element takes more memory than a file of few bytes should get."""
+    if dtype.itemsize > _LARGEST:
+        raise ValueError("elements of too many bytes")
+    return dtype
 
 
 def _aligned(dtype: Any) -> Any:
@@ -119,20 +129,31 @@ def _array(buffer: Any, dtype: Any, shape: Any, order: Any) -> Any:
 
 
 def _fits(buffer: Any, dtype: Any, shape: tuple[int, ...]) -> None:
-    if memoryview(buffer).nbytes != math.prod(shape) * dtype.itemsize:
+    if _bytes_of(buffer).nbytes != math.prod(shape) * dtype.itemsize:
         raise ValueError("an array has another size than its bytes")
 
 
+def _bytes_of(buffer: Any) -> memoryview:
+    """The memory of a buffer of a file, or of bytes in its pickle: of an array, it might be that of objects."""
+    is_mapped = type(buffer) is np.memmap and buffer.dtype == np.uint8 and buffer.ndim == 1
+    if type(buffer) not in (bytes, bytearray, memoryview) and not is_mapped:
+        raise ValueError("no bytes to make an array of")
+    view = memoryview(buffer)
+    if view.format != "B" or view.ndim != 1 or not view.contiguous:
+        raise ValueError("no plain bytes to make an array of")
+    return view
+
+
 def _strided(buffer: Any, dtype: Any, shape: Any, strides: Any, offset: Any) -> Any:
-    whole = memoryview(buffer).cast("B")  # numpy looks whether all of it lies inside
+    whole = _bytes_of(buffer)  # numpy looks whether all of it lies inside
     checked = np.ndarray(_shape(shape), _plain(dtype), whole, _length(offset), tuple(strides))
     return rebuild.strided(buffer, dtype, shape, strides, offset) if type(buffer) is np.memmap else checked
 
 
 def _subclass(kind: Any, array: Any, state: Any) -> Any:
-    if type(kind) is not Marker or not issubclass(kind.kind, np.ndarray) or state:
+    if type(kind) is not Marker or not issubclass(kind.kind, np.ndarray):
         raise ValueError("no array of a known class")
-    if type(array) not in (np.ndarray, np.memmap) or kind.kind is np.ma.MaskedArray:
+    if type(array) not in (np.ndarray, np.memmap) or kind.kind is np.ma.MaskedArray or set(state or ()) > {"_getitem"}:
         raise ValueError("no array of a known class")
     return array.view(kind.kind)
 

@@ -21,6 +21,10 @@ from jobspan.errors import UntrustedError
 from jobspan.file.unpicklers import BuildingUnpickler, find_anything
 
 _ARRAYS = "jobspan.arrays.rebuild"
+_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(...)})
+_VALUES = ("datetime", "decimal", "fractions", "uuid", "pathlib")  # modules whose objects are values without parts
+_SIZED = frozenset({bytes, bytearray, str, list, tuple, dict, set, frozenset, deque, OrderedDict})
+_FREE_BYTES, _SHARE = 1 << 24, 16  # calls may be given so much, and so many times the bytes that were read
 _MOST_PARTS = 10_000  # of a key: hashing one goes through all of its parts, each time it meets them
 
 
@@ -44,6 +48,11 @@ class Trust:
             if isinstance(trusted, str | bytes) or not isinstance(trusted, Iterable):
                 raise ValueError(f"trusted={trusted!r} is neither 'data' nor a list of types, functions and modules.")
             more = list(trusted)
+            for each in more:
+                if not isinstance(each, ModuleType) and not (
+                    hasattr(each, "__module__") and hasattr(each, "__qualname__")
+                ):
+                    raise ValueError(f"trusted= lists types, functions and modules themselves, and {each!r} is none.")
         self._modules = tuple(each.__name__ for each in more if isinstance(each, ModuleType))
         self._names = {(each.__module__, each.__qualname__) for each in more if not isinstance(each, ModuleType)}
 
@@ -63,7 +72,8 @@ class Trust:
         if safe is None:
             raise UntrustedError(
                 f"the file names {module}.{name}, which is not trusted: only plain values and arrays are, and what "
-                f"trusted= lists. If you trust the file, load it without trusted=."
+                f"trusted= lists, types or whole modules. jobspan.inspect tells of all that it names; if you trust the "
+                f"file, load it without trusted=."
             )
         return safe
 
@@ -103,9 +113,12 @@ class DataUnpickler(BuildingUnpickler):
     def __init__(self, file: Any, trust: Trust, buffers: Iterable[Any] | None = None) -> None:
         super().__init__(file, trust.find, buffers)
         self.trust = trust
+        self._consumed: Callable[[], int] = file.tell
+        self._spent = 0
 
     def build(self, obj: Any, state: Any) -> Any:
         """Give an object its state, if that is safe."""
+        self._spend(state)
         numpy = sys.modules.get("numpy")
         if numpy is not None and isinstance(obj, numpy.ndarray | numpy.dtype):
             from jobspan.arrays.checked import set_state
@@ -131,35 +144,77 @@ class DataUnpickler(BuildingUnpickler):
         """Refuse what is named by a number."""
         raise UntrustedError(f"the file names something by its number in copyreg, {code}.")
 
+    def load_reduce(self) -> None:
+        """Call something, when what it is given is no more than its share."""
+        self._spend(self.stack[-1])
+        super().load_reduce()
+
+    def load_readonly_buffer(self) -> None:
+        """Make a buffer of the file's read-only, and nothing else."""
+        if type(self.stack[-1]) not in (bytearray, memoryview):
+            raise ValueError("no buffer")
+        super().load_readonly_buffer()
+
     def load_setitem(self) -> None:
         """Put a pair into a dict, when its key is known to be harmless."""
-        _check_key(self.stack[-2])
+        self._check_target(self.stack[-3], dict, OrderedDict)
+        self._check_keys(self.stack[-2:-1])
         super().load_setitem()
 
     def load_setitems(self) -> None:
         """Put pairs into a dict, when their keys are known to be harmless."""
-        _check_keys(self.stack[::2])
+        self._check_target(self.metastack[-1][-1], dict, OrderedDict)
+        self._check_keys(self.stack[::2])
         super().load_setitems()
 
     def load_dict(self) -> None:
         """Make a dict of pairs, when their keys are known to be harmless."""
-        _check_keys(self.stack[::2])
+        self._check_keys(self.stack[::2])
         super().load_dict()
+
+    def load_append(self) -> None:
+        """Put an item into a list."""
+        self._check_target(self.stack[-2], list, deque)
+        super().load_append()
+
+    def load_appends(self) -> None:
+        """Put items into a list."""
+        self._check_target(self.metastack[-1][-1], list, deque)
+        super().load_appends()
 
     def load_additems(self) -> None:
         """Put elements into a set, when they are known to be harmless."""
-        _check_keys(self.stack)
+        self._check_target(self.metastack[-1][-1], set)
+        self._check_keys(self.stack)
         super().load_additems()
 
     def load_frozenset(self) -> None:
         """Make a frozenset, when its elements are known to be harmless."""
-        _check_keys(self.stack)
+        self._check_keys(self.stack)
         super().load_frozenset()
 
+    def _check_target(self, obj: Any, *kinds: type) -> None:
+        """Raise unless what is to be changed is such an object, or one that may change itself."""
+        if type(obj) not in kinds and not self.trust.may_build(obj):
+            raise UntrustedError(f"the file changes a {type(obj).__name__}, which is no plain value.")
+
+    def _check_keys(self, keys: Iterable[Any]) -> None:
+        _check_keys(keys, self.trust.may_build)
+
+    def _spend(self, arguments: Any) -> None:
+        """Raise if calls were given more, over and over again, than stands in the file."""
+        self._spent += sum(len(each) for each in arguments if type(each) in _SIZED) if type(arguments) is tuple else 0
+        if self._spent > _FREE_BYTES + _SHARE * self._consumed():
+            raise ValueError("it would take much more memory than it has bytes")
+
     for _opcode, _method in (
+        (pickle.REDUCE, load_reduce),
+        (pickle.READONLY_BUFFER, load_readonly_buffer),
         (pickle.SETITEM, load_setitem),
         (pickle.SETITEMS, load_setitems),
         (pickle.DICT, load_dict),
+        (pickle.APPEND, load_append),
+        (pickle.APPENDS, load_appends),
         (pickle.ADDITEMS, load_additems),
         (pickle.FROZENSET, load_frozenset),
     ):
@@ -167,19 +222,25 @@ class DataUnpickler(BuildingUnpickler):
     del _opcode, _method
 
 
-def _check_keys(keys: Iterable[Any]) -> None:
+def _check_keys(keys: Iterable[Any], may_be: Callable[[Any], bool] = lambda _: False) -> None:
     for key in keys:
-        _check_key(key)
+        if type(key) not in _ATOMS:
+            _check_key(key, may_be)
 
 
-def _check_key(key: Any) -> None:
-    """Refuse a key whose hash would take for ever, or more of the stack than there is."""
-    if not isinstance(key, tuple | frozenset):
-        return
+def _check_key(key: Any, may_be: Callable[[Any], bool]) -> None:
+    """Refuse a key that is no plain value, or whose hash would take for ever, or more of the stack than there is."""
     level: list[Any] = [key]
     seen = depth = 0
+    numpy = sys.modules.get("numpy")
     while level:
-        level = [part for each in level for part in each if isinstance(part, tuple | frozenset)]
+        for part in level:
+            kind = type(part)
+            is_value = kind in _ATOMS or kind in (tuple, frozenset) or kind.__module__.partition(".")[0] in _VALUES
+            is_value = is_value or (numpy is not None and isinstance(part, numpy.generic))
+            if not is_value and not may_be(part):
+                raise ValueError(f"a {kind.__name__} is no key of plain values")
+        level = [part for each in level if type(each) in (tuple, frozenset) for part in each]
         seen, depth = seen + len(level), depth + 1
         if seen > _MOST_PARTS or depth > 100:
             raise ValueError("a key is nested too deeply, or has too many parts")
@@ -211,7 +272,7 @@ def _complex(real: Any, imag: Any) -> complex:
 
 def _bytearray(data: Any = b"", encoding: Any = None) -> bytearray:
     if encoding is not None:
-        return bytearray(_of(str)(data), _of(str)(encoding))
+        return bytearray(_encode(data, encoding))
     return bytearray(_of(bytes)(data))
 
 
@@ -249,7 +310,7 @@ def _fraction(numerator: Any, denominator: Any = None) -> Any:
 
 def _encode(text: Any, encoding: Any) -> bytes:
     """How protocols before 3 write bytes."""
-    if encoding != "latin1":
+    if encoding not in ("latin1", "latin-1"):
         raise ValueError("no encoding of bytes")
     data: bytes = _of(str)(text).encode("latin1")
     return data

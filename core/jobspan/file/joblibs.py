@@ -71,35 +71,27 @@ def load_joblibs(
         if mmap_mode is not None:
             say_once(f"{name} is compressed, so it cannot be mapped: mmap_mode={mmap_mode!r} is ignored.")
         file, mmap_mode = io.BufferedReader(_Unpacked(file, make(), name), _BUFFER_BYTES), None
-    file = _Careful(file)
+    careful = _Careful(file)
     reading = _Reading(name, mmap_mode, native)
     try:
-        obj = _read(file, trust, reading)
+        obj = _read(careful, trust, reading)
         if make is not None:
             file.read(1)  # what stands behind the pickle tells whether all of it is as it was
     except (JobspanError, MemoryError):
         raise
     except EOFError:
         damaged(name, "it ends before its pickle does")
-    except _NO_PICKLE as error:
+    except Exception as error:
+        if trust is None and not isinstance(error, _NO_PICKLE):
+            raise
         raise DamagedFileError(
             f"{name} is neither a file of jobspan's nor a pickle, or it is damaged ({type(error).__name__}: {error})."
         ) from error
     return obj
 
 
-_NO_PICKLE = (
-    UnpicklingError,
-    struct.error,
-    ValueError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    TypeError,
-    ImportError,
-    ArithmeticError,
-    RecursionError,
-)
+# What the bytes of something else raise; other errors are those of the code that a pickle names.
+_NO_PICKLE = (UnpicklingError, struct.error, ValueError, LookupError, TypeError, OverflowError)
 
 
 class _Reading(NamedTuple):
@@ -163,7 +155,7 @@ class _ReadsArrays(_Base):  # type: ignore[misc]  # see above
         nbytes = count_bytes(record.dtype, record.shape)
         if self.reading.mmap_mode is None or not record.allow_mmap or not nbytes:
             return from_bytes(self._read_exactly(nbytes), record.dtype, record.shape, record.order)
-        start = self.file.tell()
+        start = self.file.position()
         if start % _ALIGNMENT:
             say_once(
                 f"arrays in {self.reading.name} do not begin at multiples of {_ALIGNMENT} bytes, as joblib before 1.2 "
@@ -187,10 +179,24 @@ class _Careful:
     """A file that takes memory only for bytes that are there, however many it is asked for."""
 
     def __init__(self, file: Any) -> None:
-        self.readline = file.readline
-        self.tell = file.tell
         self.seek = file.seek
-        self._read = file.read
+        self.position = file.tell
+        self._file = file
+        self._consumed = 0
+
+    def tell(self) -> int:
+        """How many bytes were read."""
+        return self._consumed
+
+    def readline(self) -> Any:
+        data = self._file.readline()
+        self._consumed += len(data)
+        return data
+
+    def _read(self, nbytes: int) -> Any:
+        data = self._file.read(nbytes)
+        self._consumed += len(data)
+        return data
 
     def read(self, nbytes: int) -> Any:
         return self._read(nbytes) if nbytes < _BUFFER_BYTES else bytes(self.collect(nbytes))

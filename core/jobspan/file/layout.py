@@ -173,14 +173,15 @@ class Index(NamedTuple):
         if not self.segments:
             damaged(name, "it has no pickle")
         first = 0
+        end = HEADER_BYTES
         for number, (start, stored, size) in enumerate(self.segments):
             last = first + self.count_pieces(size)
             lengths = self.lengths[first:last]
             if last > len(self.lengths) or sum(lengths) != stored:
                 damaged(name, f"the pieces of segment {number} are not as long as it is")
-            if start < HEADER_BYTES or start + stored > header.index_start or (self.codec is None and stored != size):
-                damaged(name, f"segment {number} lies outside of it")
-            first = last
+            if start < end or start + stored > header.index_start or (self.codec is None and stored != size):
+                damaged(name, f"segment {number} lies outside of it, or in another one")
+            first, end = last, start + stored
         if first != len(self.lengths):
             damaged(name, "its index has pieces that belong to no segment")
         sizes = [segment.size for segment in self.segments]

@@ -73,6 +73,8 @@ def load(
             "arrays that are mapped cannot be turned round: ensure_native_byte_order goes with mmap_mode=None."
         )
     how = How(mmap_mode, bool(ensure_native_byte_order), _trust(trusted))
+    if isinstance(filename, io.TextIOBase):
+        raise ValueError(f"{filename!r} is a file of text; open it with mode 'rb'.")  # noqa: TRY004  see below
     if hasattr(filename, "read"):
         return _load_stream(filename, how)
     if not isinstance(filename, str | bytes | os.PathLike):
@@ -98,6 +100,8 @@ def _trust(trusted: Any) -> Any:
 def _load_file(file: Any, path: str, how: How) -> Any:
     mmap_mode = how.mmap_mode
     head = file.read(HEADER_BYTES)
+    if not head:
+        damaged(path, "it is empty")
     if not head.startswith(MAGIC):
         file.seek(0)
         with io.BufferedReader(file, _BUFFER_BYTES) as buffered:
@@ -105,7 +109,8 @@ def _load_file(file: Any, path: str, how: How) -> Any:
     header = Header.decode(head, path)
     size = os.fstat(file.fileno()).st_size
     if size != header.total:
-        damaged(path, f"it has {size} bytes, and {header.total} were written")
+        more = "; if other objects follow, a file object reads one after the other" if size > header.total else ""
+        damaged(path, f"it has {size} bytes, and {header.total} were written{more}")
     source = Descriptor(file.fileno(), path)
     index = Index.decode(source.read(header.index_start, header.index_bytes), header, path)
     if mmap_mode is not None and index.codec is not None:

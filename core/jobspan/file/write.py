@@ -6,6 +6,8 @@ raised, nothing of the new one is left behind.
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import stat
 import sys
@@ -79,6 +81,8 @@ def dump(
         raise ValueError(f"alignment={alignment!r} is no power of two from {ALIGNMENT}, such as 4096.")
     if protocol not in (None, -1, PROTOCOL):
         say_once(f"jobspan's files have pickles of protocol {PROTOCOL}, which every Python since 3.8 reads.")
+    if isinstance(filename, io.TextIOBase):
+        raise ValueError(f"{filename!r} is a file of text; open it with mode 'wb'.")  # noqa: TRY004  see below
     if hasattr(filename, "write"):
         codec = _choose(compress, "")
         _write(make_plan(value, alignment), codec, alignment, _Stream(filename))
@@ -260,6 +264,8 @@ def _replacing(path: str) -> Iterator[_Target]:
         mode = stat.S_IMODE(found.st_mode)
     folder, name = os.path.split(path)
     beside = os.path.join(folder, f".{name[:100]}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder to write a file in", folder)
     descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         try:

@@ -26,6 +26,7 @@ from types import (
 )
 from typing import Any, NamedTuple, TypeAlias
 
+from jobspan.errors import UnhashableError
 from jobspan.persist.chunks import Data, Plain
 from jobspan.persist.pickling import travels_by_value
 
@@ -109,7 +110,7 @@ def take_for(kind: type) -> Take:
 def _find(kind: type) -> Take:
     if any(base in _registered for base in kind.__mro__):
         function = next(_registered[base] for base in kind.__mro__ if base in _registered)
-        return lambda obj, _: ("registered", *_name(kind), function(obj))
+        return partial(_take_registered, kind, function)
     if (take := _TAKES.get(kind)) is not None:
         return take
     for base in kind.__mro__:
@@ -123,6 +124,16 @@ def _find(kind: type) -> Take:
     if issubclass(kind, type):
         return _take_class
     return _find_by_base(kind)
+
+
+def _take_registered(kind: type, function: Callable[[Any], Any], obj: Any, _: Coerce) -> Content:
+    try:
+        return "registered", *_name(kind), function(obj)
+    except Exception as error:
+        raise UnhashableError(
+            f"a {kind.__name__} cannot be hashed: the function that register_hash was given for it raised "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _find_by_base(kind: type) -> Take:

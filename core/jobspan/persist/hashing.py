@@ -117,6 +117,8 @@ def digest(obj: Any, coerce: Coerce = _NO_COERCION) -> bytes:
                 f"{name_kind(obj)} is nested too deeply to be hashed, deeper than Python's functions may call each "
                 f"other (sys.setrecursionlimit). jobspan.register_hash can say what stands for it."
             ) from None
+        except UnhashableError:
+            raise
         except Exception as error:
             raise _explain(obj, coerce, error) from error
     return sha256(_START + text).digest()[:SIZE]
