@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import io
 import os
@@ -201,6 +202,17 @@ def test_arrays_of_the_other_byte_order_are_turned_round_unless_they_are_mapped(
     assert (load(path) == other).all()
     with pytest.raises(ValueError, match="cannot be turned round"):
         load(path, mmap_mode="r", ensure_native_byte_order=True)
+
+
+@pytest.mark.skipif(find_spec("tblib") is None, reason="needs tblib")
+def test_files_do_not_depend_on_tblib_which_others_have_installed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tblib import pickling_support
+
+    monkeypatch.setattr(copyreg, "dispatch_table", dict(copyreg.dispatch_table))
+    pickling_support.install(ValueError("no"))
+    dump([ValueError("no", 5)], path)
+    assert not [name for name in jobspan.inspect(path).globals if "tblib" in name]
+    assert load(path)[0].args == ("no", 5)
 
 
 # Other Pythons

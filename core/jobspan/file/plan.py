@@ -5,6 +5,7 @@ Invariant: every buffer of the pickle is a place in a segment; the segments of a
 
 from __future__ import annotations
 
+import copyreg
 import io
 import pickle
 import sys
@@ -45,7 +46,7 @@ class Plan(NamedTuple):
 
 
 class _Pickler(pickle.Pickler):
-    """With a place for ``reducer_override``."""
+    """With places for ``reducer_override`` and ``dispatch_table``."""
 
 
 def make_plan(obj: Any, alignment: int) -> Plan:
@@ -84,11 +85,18 @@ def _dump(obj: Any, reducer: Callable[[Any], Any] | None) -> tuple[memoryview, l
     pickler = _Pickler(target, PROTOCOL, buffer_callback=keep_out)
     if reducer is not None:
         pickler.reducer_override = reducer  # type: ignore[method-assign]  # the pickler looks for it at itself
+    if "tblib" in sys.modules:
+        pickler.dispatch_table = _ordinary_reducers()
     try:
         pickler.dump(obj)
     except Exception as error:
         raise _explain(obj, error) from error
     return memoryview(target.getvalue()), buffers
+
+
+def _ordinary_reducers() -> dict[type, Any]:
+    """Those of `copyreg`, without tblib's for exceptions, which dask brings along: a file would take tblib to read."""
+    return {kind: reduce for kind, reduce in copyreg.dispatch_table.items() if not issubclass(kind, BaseException)}
 
 
 def _explain(obj: Any, error: Exception) -> Exception:
