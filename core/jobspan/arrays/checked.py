@@ -153,7 +153,11 @@ def _strided(buffer: Any, dtype: Any, shape: Any, strides: Any, offset: Any) -> 
 def _subclass(kind: Any, array: Any, state: Any) -> Any:
     if type(kind) is not Marker or not issubclass(kind.kind, np.ndarray):
         raise ValueError("no array of a known class")
-    if type(array) not in (np.ndarray, np.memmap) or kind.kind is np.ma.MaskedArray or set(state or ()) > {"_getitem"}:
+    if (
+        type(array) not in (np.ndarray, np.memmap)
+        or kind.kind is np.ma.MaskedArray
+        or not set(state or ()) <= {"_getitem"}
+    ):
         raise ValueError("no array of a known class")
     return array.view(kind.kind)
 
