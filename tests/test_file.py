@@ -540,7 +540,7 @@ def sample(path: Path, compress: Any = 0) -> bytes:
 @pytest.mark.parametrize("compress", [0, "zlib"])
 def test_a_file_that_was_cut_anywhere_is_refused(compress: Any, path: Path) -> None:
     data = sample(path, compress)
-    for length in range(0, len(data), 1 if len(data) < 3000 else 7):
+    for length in range(len(data)):
         path.write_bytes(data[:length])
         with pytest.raises(DamagedFileError, match=r"damaged|neither"):
             load(path)
@@ -556,12 +556,12 @@ def test_a_file_that_was_altered_anywhere_is_refused_or_read_right(compress: Any
     data = sample(path, compress)
     right = digest(load(path))
     harmless = 0
-    for position in range(0, len(data), 1 if len(data) < 3000 else 3):
+    for position in range(len(data)):
         path.write_bytes(data[:position] + bytes([data[position] ^ 0x55]) + data[position + 1 :])
         with suppress(DamagedFileError):
             assert digest(load(path)) == right
             harmless += 1
-    assert harmless < 400  # what lies between the segments
+    assert harmless < 600  # what lies between the segments
 
 
 def test_a_checksum_error_says_where(path: Path) -> None:

@@ -411,6 +411,8 @@ def test_what_lies_between_the_fields_of_a_record_does_not_count() -> None:
 
 @needs_numpy
 def test_a_masked_array_counts_its_mask() -> None:
+    plain = np.ma.array(np.arange(6.0).reshape(2, 3), mask=False)
+    assert jobspan.hash(plain, coerce_order=True) == jobspan.hash(plain)  # it is in C order
     one = np.ma.array([1, 2, 3], mask=[0, 1, 0])
     assert jobspan.hash(one) != jobspan.hash(np.ma.array([1, 2, 3], mask=[0, 0, 1]))
     assert jobspan.hash(np.ma.array([1, 2])) == jobspan.hash(np.ma.array([1, 2], mask=[0, 0]))

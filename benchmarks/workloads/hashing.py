@@ -91,7 +91,7 @@ def memory(library: str, what: str) -> Repeat:
         running.start()
         while running.is_alive():
             most = max(most, me.memory_info().rss)
-            time.sleep(0.001)  # between two looks
+            time.sleep(0.001)  # between two looks, or this thread would take the GIL from the one that is watched
         return {"extra_mb": (most - before) / 1e6}
 
     return repeat

@@ -223,7 +223,7 @@ def _look_at_board(_signal: int, frame: FrameType | None) -> None:
 
 def run_wanted(number: int, payload: bytes) -> Reply | None:
     """Run the encoded batch of this number; None, which nobody will look at, if it is not wanted any more."""
-    global _running, _begun, _slot  # noqa: PLW0603  see above
+    global _running, _begun, _slot  # noqa: PLW0603  what a worker is at, one per process
     try:
         _begun = _running = number  # before the board is looked at: from here on the signal does it
         try:

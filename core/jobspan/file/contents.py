@@ -146,7 +146,7 @@ class Contents:
             return unpickler.load()
         except (JobspanError, MemoryError):
             raise
-        except Exception as error:
+        except Exception as error:  # a pickle that nobody has written can raise anything
             raise DamagedFileError(
                 f"{self._name} holds no plain values and arrays, or is damaged ({type(error).__name__}: {error})."
             ) from error

@@ -81,7 +81,7 @@ def load_joblibs(
         raise
     except EOFError:
         damaged(name, "it ends before its pickle does")
-    except Exception as error:
+    except Exception as error:  # raised by the bytes, or by the code that they name: the next line tells them apart
         if trust is None and not isinstance(error, _NO_PICKLE):
             raise
         raise DamagedFileError(

@@ -89,7 +89,7 @@ def _dump(obj: Any, reducer: Callable[[Any], Any] | None) -> tuple[memoryview, l
         pickler.dispatch_table = _ordinary_reducers()
     try:
         pickler.dump(obj)
-    except Exception as error:
+    except Exception as error:  # pickling runs users' code; what it raised is the cause of what is raised here
         raise _explain(obj, error) from error
     return memoryview(target.getvalue()), buffers
 

@@ -74,11 +74,11 @@ def load(
         )
     how = How(mmap_mode, bool(ensure_native_byte_order), _trust(trusted))
     if isinstance(filename, io.TextIOBase):
-        raise ValueError(f"{filename!r} is a file of text; open it with mode 'rb'.")  # noqa: TRY004  see below
+        raise ValueError(f"{filename!r} is a file of text; open it with mode 'rb'.")  # noqa: TRY004  as for what is no file at all
     if hasattr(filename, "read"):
         return _load_stream(filename, how)
     if not isinstance(filename, str | bytes | os.PathLike):
-        raise ValueError(f"load takes a file's name, or a file object; {filename!r} is neither.")  # noqa: TRY004  as joblib
+        raise ValueError(f"load takes a file's name, or a file object; {filename!r} is neither.")  # noqa: TRY004  as `dump` does
     path = os.fsdecode(filename)
     if "://" in path:
         from jobspan.file.remote import open_url

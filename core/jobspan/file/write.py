@@ -82,13 +82,13 @@ def dump(
     if protocol not in (None, -1, PROTOCOL):
         say_once(f"jobspan's files have pickles of protocol {PROTOCOL}, which every Python since 3.8 reads.")
     if isinstance(filename, io.TextIOBase):
-        raise ValueError(f"{filename!r} is a file of text; open it with mode 'wb'.")  # noqa: TRY004  see below
+        raise ValueError(f"{filename!r} is a file of text; open it with mode 'wb'.")  # noqa: TRY004  as for what is no file at all
     if hasattr(filename, "write"):
         codec = _choose(compress, "")
         _write(make_plan(value, alignment), codec, alignment, _Stream(filename))
         return None
     if not isinstance(filename, str | bytes | os.PathLike):
-        raise ValueError(f"dump takes a file's name, or a file object, second; {filename!r} is neither.")  # noqa: TRY004  as joblib
+        raise ValueError(f"dump takes a file's name, or a file object, second; {filename!r} is neither.")  # noqa: TRY004  joblib's dump raises this
     path = os.fsdecode(filename)
     codec = _choose(compress, path)
     plan = make_plan(value, alignment)

@@ -13,7 +13,7 @@ import copyreg
 import os
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
 from pickle import PickleBuffer
 from types import (
@@ -129,7 +129,7 @@ def _find(kind: type) -> Take:
 def _take_registered(kind: type, function: Callable[[Any], Any], obj: Any, _: Coerce) -> Content:
     try:
         return "registered", *_name(kind), function(obj)
-    except Exception as error:
+    except Exception as error:  # the user's function may raise anything
         raise UnhashableError(
             f"a {kind.__name__} cannot be hashed: the function that register_hash was given for it raised "
             f"{type(error).__name__}: {error}"
@@ -146,6 +146,11 @@ def _find_by_base(kind: type) -> Take:
         return lambda obj, _: ("path", name, obj.as_posix())
     special = _SPECIAL.get((kind.__module__, kind.__qualname__))
     return partial(take_reduced, _derived_names(kind)) if special is None else special
+
+
+def choose(kind: type, takes: Iterable[tuple[type, Take]]) -> Take | None:
+    """The first of these that is for a base of this type; None if none is."""
+    return next((take for base, take in takes if issubclass(kind, base)), None)
 
 
 def _derived_names(kind: type) -> frozenset[str]:

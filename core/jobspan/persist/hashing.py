@@ -119,7 +119,7 @@ def digest(obj: Any, coerce: Coerce = _NO_COERCION) -> bytes:
             ) from None
         except UnhashableError:
             raise
-        except Exception as error:
+        except Exception as error:  # users' code may raise anything; it is the cause of what is raised here
             raise _explain(obj, coerce, error) from error
     return sha256(_START + text).digest()[:SIZE]
 

@@ -14,15 +14,12 @@ import numpy as np
 
 from jobspan.arrays.content.remembered import Remembered, token_of
 from jobspan.persist.chunks import CHUNK, Data, Plain, make_digests
-from jobspan.persist.content import Coerce, Content, Take
+from jobspan.persist.content import Coerce, Content, Take, choose
 
 
 def find(kind: type) -> Take | None:
     """What takes apart objects of this type; None if it is left to pickle."""
-    for base, take in _TAKES:
-        if issubclass(kind, base):
-            return take
-    return None
+    return choose(kind, _TAKES)
 
 
 def data_of(array: Any) -> Data | bytes:
@@ -136,9 +133,9 @@ def describe(dtype: Any) -> Any:
     return dtype.str if own is None else (dtype.str, own)
 
 
-def _take_masked(array: Any, coerce: Coerce) -> Content:
+def _take_masked(array: Any, _: Coerce) -> Content:
     data, mask = np.ma.getdata(array), np.ma.getmaskarray(array)
-    return "masked", type(array), data, mask, array.fill_value, array.hardmask, coerce.order
+    return "masked", type(array), data, mask, array.fill_value, array.hardmask
 
 
 def _take_scalar(scalar: Any, coerce: Coerce) -> Content:

@@ -12,15 +12,12 @@ import numpy as np
 import pandas as pd
 
 from jobspan.arrays.content.numpy import together
-from jobspan.persist.content import Coerce, Content, Take
+from jobspan.persist.content import Coerce, Content, Take, choose
 
 
 def find(kind: type) -> Take | None:
     """What takes apart objects of this type; None if it is left to pickle."""
-    for base, take in _TAKES:
-        if issubclass(kind, base):
-            return take
-    return None
+    return choose(kind, _TAKES)
 
 
 def _take_frame(frame: Any, _: Coerce) -> Content:

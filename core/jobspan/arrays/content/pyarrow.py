@@ -13,15 +13,12 @@ import pyarrow as pa
 
 from jobspan.arrays.content.numpy import together
 from jobspan.persist.chunks import Plain
-from jobspan.persist.content import Coerce, Content, Take
+from jobspan.persist.content import Coerce, Content, Take, choose
 
 
 def find(kind: type) -> Take | None:
     """What takes apart objects of this type; None if it is left to pickle."""
-    for base, take in _TAKES:
-        if issubclass(kind, base):
-            return take
-    return None
+    return choose(kind, _TAKES)
 
 
 def _take_array(array: Any, _: Coerce) -> Content:
