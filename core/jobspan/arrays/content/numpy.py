@@ -58,11 +58,11 @@ class _Scattered(Data):
 
     def read(self, start: int, end: int, /) -> Iterator[Any]:
         """Copies of them."""
-        for part in _cut(self._array, start, end):
+        for part in cut(self._array, start, end):
             yield np.ascontiguousarray(part).reshape(-1).view(np.uint8)
 
 
-def _cut(array: Any, start: int, end: int) -> Iterator[Any]:
+def cut(array: Any, start: int, end: int) -> Iterator[Any]:
     """Parts that hold the elements from `start` up to `end`, one after the other in C order."""
     if array.ndim == 1:
         yield array[start:end]
@@ -71,13 +71,13 @@ def _cut(array: Any, start: int, end: int) -> Iterator[Any]:
     first, left = divmod(start, row)
     if left:
         upto = min(end - first * row, row)
-        yield from _cut(array[first], left, upto)
+        yield from cut(array[first], left, upto)
         first += 1
     last, rest = divmod(end, row)
     if first < last:
         yield array[first:last]
     if rest and last >= first:
-        yield from _cut(array[last], 0, rest)
+        yield from cut(array[last], 0, rest)
 
 
 def _take_array(array: Any, coerce: Coerce) -> Content:
