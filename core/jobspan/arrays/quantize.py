@@ -63,7 +63,9 @@ def _has_floats(dtype: Any) -> bool:
 
 def _round_column(column: Any, digits: int | None, tol: float | None) -> Any:
     if isinstance(column.dtype, np.dtype):
-        return type(column)(_round(column.to_numpy(), digits, tol), index=column.index, name=column.name)
+        copy = column.copy()
+        copy.iloc[:] = _round(column.to_numpy(), digits, tol)
+        return copy
     return column.round(digits) + 0.0 if tol is None else (column / tol).round() * tol + 0.0
 
 

@@ -15,7 +15,18 @@ import numpy as np
 
 from jobspan.arrays.content.numpy import cut
 from jobspan.persist.chunks import in_threads
-from jobspan.persist.folds import MOST, MULTIPLIER, PERIOD, SHIFTS, STRIDE, WIDTH, Measures, scramble
+from jobspan.persist.folds import (
+    GROUPS,
+    MOST,
+    MULTIPLIER,
+    PERIOD,
+    SHIFTS,
+    STRIDE,
+    WIDTH,
+    Measures,
+    column_signs,
+    scramble,
+)
 from jobspan.persist.numbers import MOST_PARTS, Part
 
 _PIECES = 8  # that a thread takes at a time
@@ -24,6 +35,7 @@ _TEMPORAL = "mM"
 
 _U64 = np.uint64
 _FIRST, _SECOND = map(_U64, SHIFTS)
+_XOR: Any = np.bitwise_xor  # numpy's own annotations have no reduce for it
 _RAMP = np.arange(PERIOD, dtype=_U64) * _U64(STRIDE)
 
 
@@ -203,52 +215,37 @@ class _Sums:
     """
 
     def __init__(self, moduli: Sequence[int]) -> None:
-        self.fold = np.zeros(WIDTH)
-        self.columns = np.zeros(WIDTH)
-        self.signs = np.zeros(WIDTH)
-        self.usable = self.nans = self.infinities = self.unordered = 0
+        self.folds = np.zeros((GROUPS, 2, WIDTH))  # the rows with their signs, and as they are
+        self.counts = np.zeros((GROUPS, 2, WIDTH))  # likewise of ones in the place of numbers
+        self.nans = self.infinities = self.unordered = 0
         self.tables = [np.zeros(modulus, _U64) for modulus in moduli]
 
     def add(self, other: _Sums) -> None:
         """Add those of other pieces."""
-        for name in ("fold", "columns", "signs", "usable", "nans", "infinities", "unordered"):
+        for name in ("folds", "counts", "nans", "infinities", "unordered"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.tables = [table ^ more for table, more in zip(self.tables, other.tables, strict=True)]
 
     def fold_piece(self, numbers: Any, first_row: int) -> None:
         """Add signed rows, and the rows themselves."""
         floats = numbers if numbers.dtype == np.float64 else numbers.astype(np.float64)
-        rows = -(-len(floats) // WIDTH)
+        rows = -(-len(floats) // (WIDTH * GROUPS)) * GROUPS
         sides = _sides(first_row, rows)
-        if len(floats) < rows * WIDTH:
-            floats = np.concatenate([floats, np.zeros(rows * WIDTH - len(floats))])
-        floats = floats.reshape(rows, WIDTH)
+        missing = rows * WIDTH - len(floats)
+        if missing:
+            floats = np.concatenate([floats, np.zeros(missing)])
         with np.errstate(invalid="ignore", over="ignore"):
-            summed = sides @ floats
-        usable = np.ones(0)
-        if not (abs(summed) < MOST).all():
+            summed = _add_rows(sides, floats)
+        if (abs(summed) < MOST).all() and not missing:
+            self.counts += sides.sum(axis=2)[:, :, None]
+        else:
             self.nans += int(np.isnan(floats).sum())
             self.infinities += int(np.isinf(floats).sum())
-            usable = (abs(floats) < MOST).astype(np.float64)
-            summed = sides @ np.where(usable, floats, 0.0)
-        self.fold += summed[0]
-        self.columns += summed[1]
-        self._count(sides, usable, len(numbers))
-
-    def _count(self, sides: Any, usable: Any, length: int) -> None:
-        """Add how often each column counted, and with which signs."""
-        left = length % WIDTH
-        if usable.size:
-            if left:
-                usable[-1, left:] = 0.0
-            counted = sides @ usable
-            self.signs += counted[0]
-            self.usable += int(counted[1].sum())
-            return
-        self.usable += length
-        self.signs += sides[0].sum()
-        if left:
-            self.signs[left:] -= sides[0, -1]
+            usable = abs(floats) < MOST
+            summed = _add_rows(sides, np.where(usable, floats, 0.0))
+            usable[len(numbers) :] = False
+            self.counts += _add_rows(sides, usable.astype(np.float64))
+        self.folds += summed
 
     def mix_piece(self, words: Any, start: int, room: Any) -> None:
         """Add words to the tables; `room` is for two pieces."""
@@ -263,7 +260,7 @@ class _Sums:
         for table in self.tables:
             size = len(table)
             whole = len(words) // size * size
-            cells = np.bitwise_xor.reduce(mixed[:whole].reshape(-1, size))
+            cells = _XOR.reduce(mixed[:whole].reshape(-1, size))
             cells[: len(words) - whole] ^= mixed[whole:]
             turn = start % size
             table[turn:] ^= cells[: size - turn]
@@ -271,13 +268,18 @@ class _Sums:
 
 
 def _sides(first: int, rows: int) -> Any:
-    """The signs of rows, and below them ones; as `folds.signs` has them, but quicker."""
+    """For each group the signs of its rows, and ones; as `folds.signs` has them, but quicker."""
     skipped = first & 63
     blocks = b"".join(scramble(block).to_bytes(8, "little") for block in range(first >> 6, (first + rows + 63) >> 6))
     bits = np.unpackbits(np.frombuffer(blocks, np.uint8), bitorder="little")[skipped : skipped + rows]
-    sides = np.ones((2, rows))
-    sides[0] -= 2.0 * (bits == 0)
+    sides = np.ones((GROUPS, 2, rows // GROUPS))
+    sides[:, 0] -= 2.0 * (bits == 0).reshape(-1, GROUPS).T
     return sides
+
+
+def _add_rows(sides: Any, numbers: Any) -> Any:
+    """For each group the sums of its rows, by their signs."""
+    return sides @ numbers.reshape(-1, GROUPS, WIDTH).transpose(1, 0, 2)
 
 
 def _measure(read: Callable[[int, int], Any], count: int, start: int, moduli: Sequence[int]) -> Measures:
@@ -296,7 +298,7 @@ def _measure(read: Callable[[int, int], Any], count: int, start: int, moduli: Se
     total = _Sums(moduli)
     for sums in in_threads(work, -(-count // block)):
         total.add(sums)
-    mean = float(total.columns.sum()) / max(1, total.usable)
-    fold = (total.fold - mean * total.signs)[:count]
+    mean = float(total.folds[:, 1].sum()) / max(1.0, float(total.counts[:, 1].sum()))
+    fold = ((total.folds[:, 0] - mean * total.counts[:, 0]) * np.array(column_signs())).sum(axis=0)[:count]
     cells = tuple(np.concatenate(total.tables).tolist())
     return Measures(tuple(fold.tolist()), mean, total.nans, total.infinities, total.unordered & ((1 << 64) - 1), cells)

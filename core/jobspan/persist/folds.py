@@ -1,8 +1,10 @@
 """Arithmetic that makes a few numbers of very many, the same everywhere: signs, directions, mixed words, tables.
 
 An element is a *word* of 64 bits: a float's own bits as a double, a whole number in two's complement. A *fold* is the
-sum of the rows of 251 numbers, each row times +1 or -1, after the mean is taken away. A *table* has a cell for each
-remainder of an element's index by a prime: the XOR of all words there, each mixed with where it stands.
+sum of the rows of 251 numbers, each times +1 or -1, after the mean is taken away. A row has a sign, and a column one for
+each of eight groups of rows; with one for all, of numbers that change slowly, and so have rows of almost the same
+number, little more than one number would be left. A *table* has a cell for each remainder of an element's index by a
+prime: the XOR of all words there, each mixed with where it stands.
 
 Invariant: all that is random comes from `scramble`, in whole numbers, so every platform has the same.
 """
@@ -14,7 +16,7 @@ from array import array
 from collections.abc import Sequence
 from functools import lru_cache
 from math import isfinite, isnan
-from operator import add, sub
+from operator import add, mul, sub
 from typing import NamedTuple
 
 WIDTH = 251
@@ -22,6 +24,9 @@ WIDTH = 251
 
 PERIOD = WIDTH * 128
 """After so many elements the mixing by place begins anew; so it is read in pieces of this size."""
+
+GROUPS = 8
+"""So many rows have signs of their own for each column."""
 
 DIRECTIONS = 32
 """How many projections there are of a fold."""
@@ -80,6 +85,12 @@ def signs(first: int, rows: int) -> list[float]:
 
 
 @lru_cache(1)
+def column_signs() -> tuple[tuple[float, ...], ...]:
+    """The signs of the columns, for each group of rows."""
+    return tuple(tuple(signs((1 << 40) + 256 * group, WIDTH)) for group in range(GROUPS))
+
+
+@lru_cache(1)
 def directions() -> tuple[tuple[float, ...], ...]:
     """The directions that folds are projected on, with components of about normal distribution."""
     return tuple(
@@ -96,7 +107,7 @@ def _normal(bits: int) -> float:
 
 def project(fold: Sequence[float]) -> list[float]:
     """The lengths of a fold along all directions."""
-    return [sum(map(float.__mul__, direction, fold)) for direction in directions()]
+    return [sum(map(mul, direction, fold)) for direction in directions()]
 
 
 def mix(word: int) -> int:
@@ -182,9 +193,11 @@ def _table(data: bytes, start: int, modulus: int) -> list[int]:
 
 
 def _fold(numbers: list[float]) -> list[float]:
-    fold = [0.0] * min(WIDTH, len(numbers))
-    rows = -(-len(numbers) // WIDTH)
-    for row, sign in enumerate(signs(0, rows)):
+    folds = [[0.0] * min(WIDTH, len(numbers)) for _ in range(GROUPS)]
+    for row, sign in enumerate(signs(0, -(-len(numbers) // WIDTH))):
+        fold = folds[row % GROUPS]
         summed = list(map(add if sign > 0 else sub, fold, numbers[row * WIDTH : (row + 1) * WIDTH]))
         fold[: len(summed)] = summed
-    return fold
+    return [
+        sum(map(mul, *pair)) for pair in zip(zip(*folds, strict=True), zip(*column_signs(), strict=True), strict=False)
+    ]

@@ -11,16 +11,17 @@ Invariant: a sketch depends on the numbers alone, as C order has them, not on wh
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache, reduce
 from hashlib import sha256
-from math import floor, frexp, hypot, ldexp, prod, sqrt
+from math import floor, frexp, hypot, ldexp, sqrt
 from operator import xor
 from typing import Any, NamedTuple
 
 from jobspan.errors import JobspanError
-from jobspan.persist.folds import DIRECTIONS, WIDTH, Measures, number_of, project, scramble, word_of
-from jobspan.persist.numbers import Part, Value, take_apart
+from jobspan.persist.folds import DIRECTIONS, WIDTH, Measures, project, scramble
+from jobspan.persist.numbers import Part, take_apart
+from jobspan.persist.sketch_format import MOST_COUNTED, PartSketch, pack, plan, sample_indexes, unpack
 
 LEAST = 4
 """Fewer numbers than this have no sketch: one sees at a glance how they differ."""
@@ -28,64 +29,11 @@ LEAST = 4
 NEAR = 0.1
 """Values at a `Sketch.distance` below this are near: further ones are found by chance only."""
 
-_WHOLE = 1024  # bytes of numbers that are kept as they are
-_MOST_BYTES = 7168
-_SAMPLE = 64
-_SIZES = (
-    ((11, 13, 17), (19, 23, 29), (31, 37, 41), (61, 67, 71), (127, 131, 137), (251, 257, 263), (191, 193, 197, 199))
-)  # fmt: skip
-_FLOOR = 1e-6  # of the mean: a spread below this may be rounding noise
 _BANDS = 8
 _PER_BAND = DIRECTIONS // _BANDS
 _CELL = 0.08
 _TURN = 17  # columns by which the fold of each part is turned, that parts do not fall together
-_MOST_COUNTED = (1 << 32) - 1
-_VERSION = 1
-_HEAD = struct.Struct("<BHBBH")
-_PART = struct.Struct("<cBQddQLLL")
 _FORM = 160
-
-
-class PartSketch(NamedTuple):
-    """What is kept of one part of a value.
-
-    Attributes
-    ----------
-    kind : {"f", "i", "u"}
-        Kind of its numbers.
-    itemsize : int
-        Bytes of a number.
-    size : int
-        How many there are.
-    mean, norm : float
-        Their mean; the root of the sum of the squares of what is left when it is taken away, about.
-    unordered : int
-        A sum that is the same in any order.
-    ordered : int
-        One that is not.
-    nans, infinities : int
-        How many there are.
-    """
-
-    kind: str
-    itemsize: int
-    size: int
-    mean: float
-    norm: float
-    unordered: int
-    ordered: int
-    nans: int
-    infinities: int
-
-    @property
-    def scale(self) -> float:
-        """By what distances are divided."""
-        return hypot(self.norm, _FLOOR * self.mean * sqrt(self.size))
-
-    @property
-    def usual(self) -> float:
-        """The root mean square of the numbers, about."""
-        return hypot(self.norm / sqrt(self.size), self.mean)
 
 
 class Sketch(NamedTuple):
@@ -135,7 +83,7 @@ class Sketch(NamedTuple):
     @property
     def indexes(self) -> Sequence[int]:
         """Those of the sample."""
-        return range(self.size) if self.is_whole else sample_indexes(self.size, len(self.sample))
+        return sample_indexes(self.size, len(self.sample))
 
     @property
     def sums(self) -> list[tuple[int, int]]:
@@ -146,8 +94,8 @@ class Sketch(NamedTuple):
     def bands(self) -> tuple[bytes, ...]:
         """Tags of eight bytes each, of which near values share at least one, most likely.
 
-        The first eight are by nearness; the ninth finds what is shifted by a constant or multiplied by one, too; the
-        tenth what is in another order; the others, at most four, what differs in a few numbers or parts only, be it by
+        The first eight are by nearness. The ninth finds what is shifted by a constant or multiplied by one, too; the
+        tenth what is in another order; the others, at most four, what differs in a few numbers or parts only, by
         however much.
         """
         scale = sqrt(sum(part.scale**2 for part in self.parts))
@@ -170,11 +118,11 @@ class Sketch(NamedTuple):
             cells: list[int] = [part.ordered for part in self.parts]
         elif self.moduli:
             cells = list(self.cells[: self.moduli[0]])
-        elif self.is_whole and self.size >= 4 * LEAST:
+        elif self.is_whole and self.size >= 2 * LEAST:
             cells = list(self.sample)
         else:
             return []
-        quarters = min(4, len(cells))
+        quarters = min(len(cells), 4 if self.size >= 4 * LEAST else 2)
         return [_tag("some", number, self.size, cells[number::quarters]) for number in range(quarters)]
 
     def distance(self, other: Sketch) -> float | None:
@@ -196,15 +144,7 @@ class Sketch(NamedTuple):
 
     def encode(self) -> bytes:
         """Bytes that `decode` takes back; the same on every platform."""
-        form = self.form.encode()
-        head = _HEAD.pack(_VERSION, len(form), len(self.parts), self._size_number(), len(self.sample))
-        parts = [_PART.pack(part.kind.encode(), *part[1:]) for part in self.parts]
-        projections = struct.pack(f"<{DIRECTIONS}f", *self.projections)
-        tables = struct.pack(f"<{len(self.cells)}Q", *self.cells)
-        return b"".join([head, form, *parts, projections, tables, _pack_sample(self.sample, self.parts)])
-
-    def _size_number(self) -> int:
-        return _SIZES.index(self.moduli) + 1 if self.moduli else 0
+        return pack(*self)
 
     @classmethod
     def decode(cls, data: bytes) -> Sketch:
@@ -213,33 +153,14 @@ class Sketch(NamedTuple):
         Raises
         ------
         JobspanError
-            If they are none, or one of a later version.
+            If they are none, or one of another version.
         """
         try:
-            return cls._decode(data)
-        except (struct.error, IndexError, UnicodeDecodeError, ValueError) as error:
+            return cls(*unpack(data))
+        except (struct.error, IndexError, KeyError, ValueError, ZeroDivisionError) as error:
             raise JobspanError(
                 f"these {len(data)} bytes are no sketch of this version of jobspan's: {error}"
             ) from error
-
-    @classmethod
-    def _decode(cls, data: bytes) -> Sketch:
-        version, form_size, part_count, size, sample_size = _HEAD.unpack_from(data)
-        if version != _VERSION:
-            raise ValueError(f"version {version} is not {_VERSION}")
-        at = _HEAD.size + form_size
-        form = data[_HEAD.size : at].decode()
-        parts = []
-        for _ in range(part_count):
-            kind, *rest = _PART.unpack_from(data, at)
-            parts.append(PartSketch(kind.decode(), *rest))
-            at += _PART.size
-        projections = struct.unpack_from(f"<{DIRECTIONS}f", data, at)
-        at += 4 * DIRECTIONS
-        moduli = _SIZES[size - 1] if size else ()
-        cells = struct.unpack_from(f"<{sum(moduli)}Q", data, at)
-        sample = _unpack_sample(data, at + 8 * len(cells), sample_size, tuple(parts))
-        return cls(form, tuple(parts), projections, sample, moduli, cells)
 
 
 def make_sketch(value: Any) -> Sketch | None:
@@ -266,44 +187,25 @@ def make_sketch(value: Any) -> Sketch | None:
     if taken is None or taken.size < LEAST:
         return None
     form = _clip(taken.form)
-    is_whole, sample, moduli = _plan(taken, len(form.encode()))
-    tables = moduli or _SIZES[0][:1]  # at least one, for the sums that are not the same in another order
+    sample, moduli = plan(taken.parts, len(form.encode()))
+    tables = moduli or (WIDTH,)  # at least one, for the sums that are not the same in another order
     measured = [part.measure(start, tables) for part, start in zip(taken.parts, taken.starts(), strict=True)]
     parts = tuple(_sketch_part(*pair, tables[0]) for pair in zip(taken.parts, measured, strict=True))
     cells = [reduce(xor, column) for column in zip(*(each.cells for each in measured), strict=True)]
-    indexes = range(taken.size) if is_whole else sample_indexes(taken.size, sample)
     return Sketch(
         form,
         parts,
         _project(parts, measured, taken.size),
-        tuple(taken.words(indexes)),
+        tuple(taken.words(sample_indexes(taken.size, sample))),
         moduli,
         tuple(cells if moduli else ()),
     )
 
 
-def sample_indexes(count: int, size: int) -> list[int]:
-    """The indexes of a sample, somewhere in each of so many equal stretches; of a smaller sample, some of these."""
-    step = _SAMPLE // size
-    return [(number * count + scramble(number) % count) // _SAMPLE for number in range(0, _SAMPLE, step)]
-
-
-def _plan(value: Value, form_size: int) -> tuple[bool, int, tuple[int, ...]]:
-    """Whether to keep all numbers, how many else, and the tables: in a quarter of the room that the numbers take."""
-    size = sum(part.size * part.itemsize for part in value.parts)
-    if size <= _WHOLE:
-        return True, value.size, ()
-    room = min(size // 4, _MOST_BYTES) - _HEAD.size - form_size - len(value.parts) * _PART.size - 4 * DIRECTIONS
-    sample = next((number for number in (64, 32, 16) if room >= 32 * number), 8 if room >= 64 else 4)
-    room -= 8 * sample
-    fitting = [sizes for sizes in _SIZES if prod(sizes) >= value.size and 8 * sum(sizes) <= room]
-    return False, sample, min(fitting, key=lambda sizes: (len(sizes), -sum(sizes)), default=())
-
-
 def _sketch_part(part: Part, found: Measures, first: int) -> PartSketch:
     norm = sqrt(sum(value * value for value in found.fold))
-    ordered = reduce(xor, found.cells[:first]) & _MOST_COUNTED
-    bad = min(found.nans, _MOST_COUNTED), min(found.infinities, _MOST_COUNTED)
+    ordered = reduce(xor, found.cells[:first]) & MOST_COUNTED
+    bad = min(found.nans, MOST_COUNTED), min(found.infinities, MOST_COUNTED)
     return PartSketch(part.kind, part.itemsize, part.size, found.mean, norm, found.unordered, ordered, *bad)
 
 
@@ -345,33 +247,3 @@ def _clip(form: str) -> str:
         return form
     digest = sha256(form.encode()).hexdigest()[:8]
     return form.encode()[: _FORM - 16].decode(errors="ignore") + f"… #{digest}"
-
-
-_CODES = {"f": {2: "e", 4: "f", 8: "d"}, "i": dict(zip((1, 2, 4, 8), "bhiq", strict=True))}
-_CODES["u"] = {size: code.upper() for size, code in _CODES["i"].items()}
-
-
-def _coded(parts: Sequence[PartSketch], size: int) -> Iterator[tuple[str, str]]:
-    """The kind of each number in a sample, and the code by which `struct` writes it."""
-    count = sum(part.size for part in parts)
-    indexes = range(count) if size == count else sample_indexes(count, size)
-    end, left = 0, iter(parts)
-    for index in indexes:
-        while index >= end:
-            part = next(left)
-            end += part.size
-        yield part.kind, _CODES[part.kind][part.itemsize]
-
-
-def _pack_sample(words: Sequence[int], parts: Sequence[PartSketch]) -> bytes:
-    coded = zip(words, _coded(parts, len(words)), strict=True)
-    return b"".join(struct.pack("<" + code, number_of(word, kind)) for word, (kind, code) in coded)
-
-
-def _unpack_sample(data: bytes, at: int, size: int, parts: Sequence[PartSketch]) -> tuple[int, ...]:
-    words = []
-    for kind, code in _coded(parts, size):
-        (number,) = struct.unpack_from("<" + code, data, at)
-        words.append(word_of(number, kind))
-        at += struct.calcsize(code)
-    return tuple(words)
