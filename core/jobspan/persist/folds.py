@@ -1,8 +1,8 @@
 """Arithmetic that makes a few numbers of very many, the same everywhere: signs, directions, mixed words, tables.
 
 An element is a *word* of 64 bits: a float's own bits as a double, a whole number in two's complement. A *fold* is the
-sum of the rows of 251 numbers, each times +1 or -1, after the mean is taken away. A row has a sign, and a column one for
-each of eight groups of rows; with one for all, of numbers that change slowly, and so have rows of almost the same
+sum of the rows of 251 numbers, each times +1 or -1, after the mean is taken away. A row has a sign, and a column one
+for each of eight groups of rows; with one for all, of numbers that change slowly, and so have rows of almost the same
 number, little more than one number would be left. A *table* has a cell for each remainder of an element's index by a
 prime: the XOR of all words there, each mixed with where it stands.
 
