@@ -366,7 +366,8 @@ def test_other_types_have_no_sketch(kind: str) -> None:
 
 def test_scalars_and_empty_arrays_have_no_sketch() -> None:
     np = pytest.importorskip("numpy")
-    for value in (np.float64(1), np.array(5.0), np.zeros((0, 5)), np.zeros(3)):
+    nothing = np.zeros(1, "f8,i4")[0], np.random.default_rng(0), np.dtype("f8"), np.float64
+    for value in (np.float64(1), np.array(5.0), np.zeros((0, 5)), np.zeros(3), *nothing):
         assert make_sketch(value) is None
 
 
@@ -481,6 +482,19 @@ def test_missing_values_of_frames_are_nan() -> None:
     )
     assert sketch(old).parts[0].nans == 50
     assert difference(old, old.copy()).differing == 0
+
+
+def test_derived_arrays_and_frames_are_taken_as_what_they_are() -> None:
+    np = pytest.importorskip("numpy")
+
+    class Mine(np.ndarray):
+        pass
+
+    mine = np.arange(50.0).view(Mine)
+    assert sketch(mine).size == 50
+    rounded = quantize(mine + 0.01, digits=1)
+    assert type(rounded) is Mine
+    assert rounded.tolist() == mine.tolist()
 
 
 def test_arrays_of_a_dict_are_named() -> None:

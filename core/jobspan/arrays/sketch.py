@@ -54,10 +54,9 @@ def take(value: Any, path: str) -> tuple[str, list[Part]]:
     if isinstance(value, np.ndarray):
         return _take_array(np.asarray(value), path)
     name = type(value).__name__
-    package = type(value).__module__.partition(".")[0]
-    found = {"pandas": _columns_of_pandas, "polars": _columns_of_polars}[package](value)
-    if found is not None:
-        return _take_frame(name, len(value), found, path)
+    columns = _columns_of_pandas(value) if hasattr(value, "iloc") else _columns_of_polars(value)
+    if columns:
+        return _take_frame(name, len(value), columns, path)
     return name, []
 
 
@@ -109,21 +108,19 @@ def _row_of(path: str, labels: Sequence[str], rows: int) -> Callable[[int], str]
     return place
 
 
-def _columns_of_pandas(value: Any) -> list[tuple[str, Any, Any]] | None:
-    """For each column its label, its values if they are numbers, its type; None if it has no columns."""
-    if not hasattr(value, "iloc"):
-        return None
+def _columns_of_pandas(value: Any) -> list[tuple[str, Any, Any]]:
+    """For each column its label, its values if they are numbers, its type; none of what has no columns."""
     if not hasattr(value, "columns"):
         return [("", _of_pandas(value), value.dtype)]
     columns = [value.iloc[:, number] for number in range(value.shape[1])]
     return [(str(label), _of_pandas(each), each.dtype) for label, each in zip(value.columns, columns, strict=True)]
 
 
-def _columns_of_polars(value: Any) -> list[tuple[str, Any, Any]] | None:
+def _columns_of_polars(value: Any) -> list[tuple[str, Any, Any]]:
     """As `_columns_of_pandas`."""
     if hasattr(value, "get_columns"):
         return [(each.name, _of_polars(each), each.dtype) for each in value.get_columns()]
-    return [("", _of_polars(value), value.dtype)] if hasattr(value, "to_physical") else None
+    return [("", _of_polars(value), value.dtype)] if hasattr(value, "to_physical") else []
 
 
 def _of_pandas(column: Any) -> Any:

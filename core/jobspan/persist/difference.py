@@ -54,7 +54,7 @@ class Difference(NamedTuple):
     >>> old, new = [n / 7 for n in range(40)], [n / 7 + (n == 8) * 1e-15 for n in range(40)]
     >>> print(compare(make_sketch(old), new, make_sketch(new)).describe())
     same types and shape; 1 of 40 numbers differs (at [8])
-    largest difference 1.1e-15, relative 9.3e-16
+    largest difference 1.1e-15, relative 9.7e-16
     rounding noise?
     """
 

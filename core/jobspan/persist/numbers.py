@@ -34,6 +34,11 @@ _PLAIN = frozenset({float, int, bool})
 _INT64 = 1 << 63
 
 
+def holds_arrays(kind: type) -> bool:
+    """Whether a type is one of numpy, pandas or polars, or derived from one."""
+    return any(base.__module__.partition(".")[0] in _PACKAGES for base in kind.__mro__)
+
+
 class Part:
     """Numbers of one kind, one after the other.
 
@@ -177,7 +182,7 @@ class _Walk:
         if isinstance(value, int | float | complex):
             self._add(value, path)
             return kind.__name__
-        if kind.__module__.partition(".")[0] in _PACKAGES:
+        if holds_arrays(kind):
             return self._go_array(value, path)
         return kind.__name__
 

@@ -9,7 +9,7 @@ from importlib import import_module
 from math import isfinite
 from typing import Any
 
-_PACKAGES = frozenset({"numpy", "pandas", "polars"})
+from jobspan.persist.numbers import holds_arrays
 
 
 def quantize(value: Any, digits: int | None = None, tol: float | None = None) -> Any:
@@ -72,7 +72,7 @@ class _Rounding:
             return self._round_float(value)
         if kind is complex:
             return complex(self._round_float(value.real), self._round_float(value.imag))
-        if kind.__module__.partition(".")[0] in _PACKAGES:
+        if holds_arrays(kind):
             return import_module("jobspan.arrays.quantize").quantize(value, self._digits, self._tol)
         if id(value) in inside:
             return value
