@@ -32,6 +32,14 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def signing_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A key of the tests' own for what they cache, rather than the user's; child processes have it, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JOBSPAN_KEY_FILE", str(tmp_path_factory.mktemp("keys") / "cache.key"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def executors() -> Iterator[dict[str, Executor]]:
     """The executors that users would bring."""

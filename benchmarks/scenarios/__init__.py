@@ -2,6 +2,7 @@
 
 from rows import Scenario
 from scenarios import (
+    caching,
     checkpoint,
     cold,
     consumer,
@@ -34,4 +35,5 @@ ALL: tuple[Scenario, ...] = (
     sharing.SCENARIO,
     hashing.SCENARIO,
     files.SCENARIO,
+    caching.SCENARIO,
 )

@@ -11,6 +11,7 @@ __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "AutoBatchingMixin": "backends.legacy.batching",
+    "CacheWarning": "errors",
     "CannotBlock": "errors",
     "Checkpoint": "drive.checkpoint",
     "DamagedFileError": "errors",
@@ -19,12 +20,15 @@ _HOMES = {
     "InitializerError": "errors",
     "JobspanError": "errors",
     "Logger": "logger",
+    "MemorizedResult": "memory.results",
+    "Memory": "memory.memory",
     "Parallel": "parallel",
     "ParallelBackendBase": "backends.legacy.base",
     "PrintTime": "logger",
     "Progress": "follow.progress",
     "RemoteError": "errors",
     "Report": "follow.report",
+    "StoreBackendBase": "memory.legacy",
     "TaskError": "errors",
     "TaskTimeout": "errors",
     "UnhashableError": "errors",
@@ -37,6 +41,7 @@ _HOMES = {
     "cpu_count": "available",
     "delayed": "captured",
     "dump": "file.write",
+    "expires_after": "memory.validity",
     "hash": "persist.hashing",
     "inspect": "file.inspection",
     "load": "file.read",
@@ -48,6 +53,7 @@ _HOMES = {
     "register_context": "worker.carry",
     "register_hash": "persist.content",
     "register_parallel_backend": "available",
+    "register_store_backend": "memory.stores",
     "rng": "worker.streams",
     "shared": "worker.shared",
     "wrap_non_picklable_objects": "persist.wrapping",
@@ -63,6 +69,7 @@ if TYPE_CHECKING:  # what the table means, for type checkers
     from jobspan.config import parallel_backend, parallel_config
     from jobspan.drive.checkpoint import Checkpoint
     from jobspan.errors import (
+        CacheWarning,
         CannotBlock,
         DamagedFileError,
         FallbackWarning,
@@ -84,6 +91,11 @@ if TYPE_CHECKING:  # what the table means, for type checkers
     from jobspan.follow.progress import Progress
     from jobspan.follow.report import Report
     from jobspan.logger import Logger, PrintTime
+    from jobspan.memory.legacy import StoreBackendBase
+    from jobspan.memory.memory import Memory
+    from jobspan.memory.results import MemorizedResult
+    from jobspan.memory.stores import register_store_backend
+    from jobspan.memory.validity import expires_after
     from jobspan.model import Event
     from jobspan.parallel import Parallel
     from jobspan.persist.content import register_hash

@@ -28,6 +28,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
+    "CacheWarning",
     "CannotBlock",
     "DamagedFileError",
     "FallbackWarning",
@@ -44,6 +45,7 @@ __all__ = [
     "say_once",
     "task_timeout",
     "time_out",
+    "warn_of_cache",
 ]
 
 
@@ -170,6 +172,10 @@ class WorkerBootError(JobspanError, RuntimeError):
     """A worker did not become ready: its script, its runtime or its packages failed to load."""
 
 
+class CacheWarning(UserWarning):
+    """A cached result could not be kept, or not be read; the call was computed, and its result is right."""
+
+
 class FallbackWarning(UserWarning):
     """Something else than what was asked for runs; says once what was chosen and why."""
 
@@ -220,7 +226,16 @@ def say_once(message: str) -> None:
     mine = object()
     if _said.setdefault(message, mine) is not mine:  # by this call, or in another thread at the same time
         return
+    _warn(FallbackWarning(f"jobspan: {message}"))
+
+
+def warn_of_cache(message: str) -> None:
+    """Warn that a cache does not do what it is there for, as of the caller's line outside jobspan."""
+    _warn(CacheWarning(f"jobspan: {message}"))
+
+
+def _warn(warning: Warning) -> None:
     level, frame = 1, sys._getframe(0)  # noqa: SLF001  warnings has this from 3.12 on, as skip_file_prefixes
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("jobspan."):
         level, frame = level + 1, frame.f_back
-    warnings.warn(FallbackWarning(f"jobspan: {message}"), stacklevel=level)
+    warnings.warn(warning, stacklevel=level)

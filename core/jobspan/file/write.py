@@ -84,26 +84,26 @@ def dump(
     if isinstance(filename, io.TextIOBase):
         raise ValueError(f"{filename!r} is a file of text; open it with mode 'wb'.")  # noqa: TRY004  as for what is no file at all
     if hasattr(filename, "write"):
-        codec = _choose(compress, "")
-        _write(make_plan(value, alignment), codec, alignment, _Stream(filename))
+        codec = choose_codec(compress, "")
+        write_plan(make_plan(value, alignment), codec, alignment, Stream(filename))
         return None
     if not isinstance(filename, str | bytes | os.PathLike):
         raise ValueError(f"dump takes a file's name, or a file object, second; {filename!r} is neither.")  # noqa: TRY004  joblib's dump raises this
     path = os.fsdecode(filename)
-    codec = _choose(compress, path)
+    codec = choose_codec(compress, path)
     plan = make_plan(value, alignment)
     if "://" in path:
         from jobspan.file.remote import open_url
 
         with open_url(path, "wb") as file:
-            _write(plan, codec, alignment, _Stream(file))
+            write_plan(plan, codec, alignment, Stream(file))
     else:
-        with _replacing(path) as target:
-            _write(plan, codec, alignment, target)
+        with replacing(path) as target:
+            write_plan(plan, codec, alignment, target)
     return [path]
 
 
-def _choose(compress: Any, filename: str) -> _Codec:
+def choose_codec(compress: Any, filename: str) -> _Codec:
     """The compressor that the user asks for, or the file's name."""
     name: Any
     level: Any
@@ -142,7 +142,7 @@ class _Target:
     writes_in_threads = False
 
 
-class _File(_Target):
+class File(_Target):
     """A file of the system's."""
 
     writes_in_threads = hasattr(os, "pwrite")
@@ -163,7 +163,7 @@ class _File(_Target):
             rest, position = rest[written:], position + written
 
 
-class _Stream(_Target):
+class Stream(_Target):
     """A file object, which may be written to in order only: what belongs at its head is written first."""
 
     def __init__(self, file: Any) -> None:
@@ -182,8 +182,8 @@ class _Stream(_Target):
             self._late.append((position, data))
 
 
-def _write(plan: Plan, codec: _Codec, alignment: int, target: _Target) -> None:
-    """Write the segments one after the other, then the index, and at last the header."""
+def write_plan(plan: Plan, codec: _Codec, alignment: int, target: _Target) -> bytes:
+    """Write the segments one after the other, then the index, which is returned, and at last the header."""
     segments: list[Segment] = []
     lengths: list[int] = []
     crcs: list[int] = []
@@ -205,6 +205,7 @@ def _write(plan: Plan, codec: _Codec, alignment: int, target: _Target) -> None:
     index = Index(codec.name, segments, plan.buffers, lengths, crcs, PIECE, facts).encode()
     target.write(position, index)
     target.write(0, Header(0, alignment, position + len(index), position, len(index), crc32(index)).encode())
+    return index
 
 
 def _write_plain(stretches: Sequence[memoryview], size: int, position: int, target: _Target) -> list[tuple[int, int]]:
@@ -251,7 +252,7 @@ def _cut(stretches: Sequence[memoryview], start: int, end: int) -> Any:
 
 
 @contextmanager
-def _replacing(path: str) -> Iterator[_Target]:
+def replacing(path: str) -> Iterator[_Target]:
     """A file that takes the place of another at the end, if nothing is raised."""
     path = os.path.realpath(path)  # where there is a link, what it leads to is replaced
     mode = None
@@ -259,7 +260,7 @@ def _replacing(path: str) -> Iterator[_Target]:
         found = os.stat(path)
         if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):  # a device or a pipe cannot be replaced
             with open(path, "wb") as file:
-                yield _Stream(file)
+                yield Stream(file)
             return
         mode = stat.S_IMODE(found.st_mode)
     folder, name = os.path.split(path)
@@ -269,7 +270,7 @@ def _replacing(path: str) -> Iterator[_Target]:
     descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         try:
-            yield _File(descriptor)
+            yield File(descriptor)
             if mode is not None and hasattr(os, "fchmod"):
                 os.fchmod(descriptor, mode)
             os.fsync(descriptor)

@@ -108,6 +108,22 @@ def digest(obj: Any, coerce: Coerce = _NO_COERCION) -> bytes:
     UnhashableError
         If something in it has no content to go by.
     """
+    return digest_text(write_text(obj, coerce))
+
+
+def digest_text(text: bytes) -> bytes:
+    """The digest of an object that has this text."""
+    return sha256(_START + text).digest()[:SIZE]
+
+
+def write_text(obj: Any, coerce: Coerce = _NO_COERCION) -> bytes:
+    """What an object is written down as: short for what has few parts, else with digests of its parts in it.
+
+    Raises
+    ------
+    UnhashableError
+        If something in it has no content to go by.
+    """
     text = _write_plain(obj)
     if text is None:
         try:
@@ -121,7 +137,7 @@ def digest(obj: Any, coerce: Coerce = _NO_COERCION) -> bytes:
             raise
         except Exception as error:  # users' code may raise anything; it is the cause of what is raised here
             raise _explain(obj, coerce, error) from error
-    return sha256(_START + text).digest()[:SIZE]
+    return text
 
 
 def _write(obj: Any, coerce: Coerce) -> bytes:

@@ -1,38 +1,34 @@
-"""The command ``jobspan``, also as ``python -m jobspan``: shows what is in a checkpoint.
+"""``jobspan ckpt``: what is in a checkpoint.
 
-Invariant: runs nothing that is in the file, unless results are asked for.
+Invariant: nothing that is in the file is run, unless results are asked for.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
-from jobspan.errors import JobspanError
 from jobspan.persist.journal import Record, read_journal
 from jobspan.persist.pickling import loads
 from jobspan.worker.describe import short
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says; 1 if that was not possible."""
-    parser = argparse.ArgumentParser(prog="jobspan", description="Looks into what jobspan leaves behind.")
-    commands = parser.add_subparsers(required=True, metavar="command")
+def add_commands(commands: Any) -> None:
+    """Add ``ckpt`` to a parser's commands."""
     checkpoint = commands.add_parser("ckpt", help="checkpoints: files that Parallel(checkpoint=...) writes")
     actions = checkpoint.add_subparsers(required=True, metavar="action")
     show = actions.add_parser("show", help="say what is in one, also while a run goes on")
     show.add_argument("path")
     show.add_argument("--results", action="store_true", help="also show each result; unpickles them, so trust the file")
-    options = parser.parse_args(arguments)
-    try:
-        sys.stdout.write(describe([record for record, _ in read_journal(options.path)]))
-        for record, data in read_journal(options.path) if options.results else ():
-            sys.stdout.write(f"{record.index:8}  {short(loads(data))}\n")
-    except (JobspanError, OSError) as error:
-        sys.stderr.write(f"jobspan: {error}\n")
-        return 1
+    show.set_defaults(run=_show)
+
+
+def _show(options: Any) -> int:
+    sys.stdout.write(describe([record for record, _ in read_journal(options.path)]))
+    for record, data in read_journal(options.path) if options.results else ():
+        sys.stdout.write(f"{record.index:8}  {short(loads(data))}\n")
     return 0
 
 

@@ -1,0 +1,289 @@
+"""Small things of a folder, many in a file: making a file takes longer than most calls, and a block of a disk at least.
+
+A pack only grows. What is in it is framed, with a checksum, so that a frame that was torn is passed over, and the last
+of a key counts. Removing writes a new pack, and gives it the old one's name; who has added to the old one meanwhile
+notices, as its file has no name any more, and adds to the new one.
+
+Invariant: what was added is found, in every process, until it is removed; what is found was added whole.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import NamedTuple
+from zlib import crc32
+
+_MARK = b"\xf3JPK"
+_FRAME = struct.Struct("<4sII16sd")  # mark, checksum of what follows, length, key, when
+_SUMMED_FROM = 8
+_MOST_OPEN = 64
+_WASTE, _ENOUGH = 2, 1 << 16  # a pack is written anew when so many times what counts in it is not needed any more
+_NOTED_S = 3600.0  # so often it is written down that something is used
+_FLAGS = os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0)
+_ATTEMPTS = 100  # each takes a removal by another process at just this moment
+
+
+class Place(NamedTuple):
+    """Where something is in a pack: from where, how many bytes, and when it was added."""
+
+    start: int
+    nbytes: int
+    written: float
+
+
+class _Pack:
+    """An open file, and what is in it as far as it was read."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        facts = os.fstat(descriptor)
+        self.inode = facts.st_ino, facts.st_dev
+        self.end = self.live = 0  # bytes that were read, and those of them that count
+        self.places: dict[bytes, Place] = {}
+        self.used: dict[bytes, float] = {}
+
+    def is_at(self, path: str) -> bool:
+        """Whether the file still has this name; if so, what was added to it is read."""
+        try:
+            facts = os.stat(path)
+        except FileNotFoundError:
+            return False
+        if (facts.st_ino, facts.st_dev) != self.inode or facts.st_size < self.end:
+            return False
+        if facts.st_size > self.end:
+            self._read_on(facts.st_size)
+        return True
+
+    def _read_on(self, size: int) -> None:
+        data = self.read(self.end, size - self.end)
+        at = 0
+        while at + _FRAME.size <= len(data):
+            mark, checksum, nbytes, key, when = _FRAME.unpack_from(data, at)
+            start = at + _FRAME.size
+            stop = start + nbytes
+            if mark == _MARK and stop > len(data) and data.find(_MARK, at + 1) < 0:
+                break  # it is being written
+            if mark == _MARK and stop <= len(data) and crc32(data[at + _SUMMED_FROM : stop]) == checksum:
+                if nbytes:
+                    before = self.places.get(key)
+                    self.live += nbytes - (0 if before is None else before.nbytes)
+                    self.places[key] = Place(self.end + start, nbytes, when)
+                else:
+                    self.used[key] = max(when, self.used.get(key, 0.0))
+                at = stop
+            else:
+                at = data.find(_MARK, at + 1)
+                if at < 0:
+                    at = len(data)
+        self.end += at
+
+    def read(self, start: int, nbytes: int) -> bytes:
+        """These bytes, or those of them that are there."""
+        data = _read_at(self.descriptor, nbytes, start)
+        while len(data) < nbytes and (more := _read_at(self.descriptor, nbytes - len(data), start + len(data))):
+            data += more
+        return data
+
+
+class Packs:
+    """The packs below a folder.
+
+    Parameters
+    ----------
+    mode : int
+        The permissions of new ones.
+    """
+
+    def __init__(self, mode: int) -> None:
+        self._mode = mode
+        self._open: OrderedDict[str, _Pack] = OrderedDict()
+        self._busy = threading.RLock()
+        self._uses: dict[str, dict[bytes, float]] = {}  # that no pack knows of yet
+
+    def read(self, path: str, key: bytes, *, is_use: bool) -> bytes | None:
+        """What has this key in the pack of this name; None if there is nothing."""
+        with self._busy:
+            pack = self._current(path)
+            place = None if pack is None else pack.places.get(key)
+            if pack is None or place is None:
+                return None
+            if is_use:
+                self._uses.setdefault(path, {})[key] = time.time()
+            return _read_at(pack.descriptor, place.nbytes, place.start)
+
+    def add(self, path: str, key: bytes, data: bytes) -> None:
+        """Add to a pack, which is made if it does not exist.
+
+        Raises
+        ------
+        FileNotFoundError
+            If its folder does not exist.
+        """
+        with self._busy:
+            frames = _frame(key, time.time(), data)
+            frames += self._take_uses(path)
+            for _ in range(_ATTEMPTS):
+                pack = self._current(path) or self._keep(path, os.open(path, _FLAGS | os.O_CREAT, self._mode))
+                _write_all(pack.descriptor, frames)
+                if pack.is_at(path):
+                    if pack.end > _WASTE * (pack.live + _ENOUGH):
+                        self._write_anew(path, pack, set())
+                    return
+            raise OSError(f"{path} is replaced again and again while it is written to")
+
+    def list(self, path: str) -> Iterator[tuple[bytes, Place, float]]:
+        """What is in a pack: the key, where it is, and when it was used last."""
+        with self._busy:
+            pack = self._current(path)
+            if pack is None:
+                return
+            uses = self._uses.get(path, {})
+            found = [
+                (key, place, max(place.written, pack.used.get(key, 0.0), uses.get(key, 0.0)))
+                for key, place in pack.places.items()
+            ]
+        yield from found
+
+    def remove(self, path: str, keys: Iterable[bytes]) -> None:
+        """Write the pack anew, without these."""
+        gone = set(keys)
+        with self._busy:
+            while (pack := self._current(path)) is not None:
+                if gone.isdisjoint(pack.places) or self._write_anew(path, pack, gone):
+                    return
+
+    def _write_anew(self, path: str, pack: _Pack, gone: set[bytes]) -> bool:
+        """Whether it was done; not if somebody else did so at the same time."""
+        with _locked(pack.descriptor):
+            if not pack.is_at(path):
+                return False
+            self._replace(path, pack, gone)
+        return True
+
+    def _replace(self, path: str, pack: _Pack, gone: set[bytes]) -> None:
+        frames = []
+        for key, place in pack.places.items():
+            if key not in gone:
+                frames.append(_frame(key, place.written, pack.read(place.start, place.nbytes)))
+                if key in pack.used:
+                    frames.append(_frame(key, pack.used[key], b""))
+        beside = f"{path}.{os.urandom(4).hex()}"
+        descriptor = os.open(beside, _FLAGS | os.O_CREAT | os.O_EXCL, self._mode)
+        try:
+            _write_all(descriptor, b"".join(frames))
+            if frames:
+                os.replace(beside, path)
+            else:
+                os.unlink(path)
+                os.unlink(beside)
+            late = pack.read(pack.end, os.fstat(pack.descriptor).st_size - pack.end)
+        finally:
+            os.close(descriptor)
+        self._let_go(path)
+        if late:
+            self._add_late(path, late)
+
+    def _add_late(self, path: str, frames: bytes) -> None:
+        """What others have added to the old pack while the new one was written."""
+        pack = self._keep(path, os.open(path, _FLAGS | os.O_CREAT, self._mode))
+        _write_all(pack.descriptor, frames)
+
+    def forget_all(self) -> None:
+        """Close all files."""
+        with self._busy:
+            for path in list(self._open):
+                self._let_go(path)
+
+    def flush(self) -> None:
+        """Write down what was used: that is, let other processes know."""
+        with self._busy:
+            for path in list(self._uses):
+                pack = self._current(path)
+                frames = self._take_uses(path)
+                if pack is not None and frames:
+                    with suppress(OSError):  # a full disk, a cache that may only be read
+                        _write_all(pack.descriptor, frames)
+
+    def _take_uses(self, path: str) -> bytes:
+        """Frames for what was used, and was not for long before."""
+        pack = self._current(path)
+        frames = b""
+        for key, when in self._uses.pop(path, {}).items():
+            if pack is not None and key in pack.places:
+                before = max(pack.places[key].written, pack.used.get(key, 0.0))
+                if when - before > _NOTED_S:
+                    frames += _frame(key, when, b"")
+        return frames
+
+    def _current(self, path: str) -> _Pack | None:
+        """The pack that has this name, with all that is in it."""
+        pack = self._open.get(path)
+        if pack is not None:
+            if pack.is_at(path):
+                self._open.move_to_end(path)
+                return pack
+            self._let_go(path)
+        try:
+            descriptor = os.open(path, _FLAGS)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except PermissionError:
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        pack = self._keep(path, descriptor)
+        return pack if pack.is_at(path) else self._current(path)
+
+    def _keep(self, path: str, descriptor: int) -> _Pack:
+        pack = self._open[path] = _Pack(descriptor)
+        if len(self._open) > _MOST_OPEN:
+            self._let_go(next(iter(self._open)))
+        return pack
+
+    def _let_go(self, path: str) -> None:
+        os.close(self._open.pop(path).descriptor)
+
+
+def _frame(key: bytes, when: float, data: bytes) -> bytes:
+    rest = _FRAME.pack(b"", 0, len(data), key, when)[_SUMMED_FROM:] + data
+    return _MARK + crc32(rest).to_bytes(4, "little") + rest
+
+
+def _read_at(descriptor: int, nbytes: int, start: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, nbytes, start)
+    os.lseek(descriptor, start, os.SEEK_SET)  # writes go to the end, wherever this is
+    return os.read(descriptor, nbytes)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    """Write in one piece, so that others' frames come before or after."""
+    written = os.write(descriptor, data)
+    if written < len(data):  # the disk is full: what is there of it is no frame
+        raise OSError(28, "only a part of it could be written")
+
+
+class _locked:  # noqa: N801  used as a function
+    """Keeps others from writing the pack anew."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = os.dup(descriptor)  # the lock is the file's, and the pack may be closed before it
+
+    def __enter__(self) -> None:
+        self._lock("LOCK_EX")
+
+    def __exit__(self, *_: object) -> None:
+        self._lock("LOCK_UN")
+        os.close(self._descriptor)
+
+    def _lock(self, operation: str) -> None:
+        try:
+            import fcntl
+        except ImportError:  # Windows; Pyodide, where whoever has the file is in this interpreter
+            return
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(self._descriptor, getattr(fcntl, operation))
