@@ -282,6 +282,8 @@ def is_installed(module: str | None) -> bool:
 
 @cache
 def _is_installed(package: str) -> bool:
+    if package in {"__main__", "__mp_main__"}:  # where a user's code is, also if "python -m ipykernel" has begun it
+        return False
     if package in sys.stdlib_module_names or package == __name__.partition(".")[0]:
         return True
     loaded = sys.modules.get(package)
