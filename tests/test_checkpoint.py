@@ -242,7 +242,7 @@ def test_a_driver_that_is_killed_a_hundred_times_loses_nothing_that_was_written(
     done = run_script(
         """
         import os, random, signal, sys, time
-        from jobspan import Checkpoint, Parallel, delayed
+        from jobspan import Checkpoint, Parallel, delayed, hash
 
         path, chance = sys.argv[1], random.Random(7)
 
@@ -253,6 +253,7 @@ def test_a_driver_that_is_killed_a_hundred_times_loses_nothing_that_was_written(
         def drive():
             Parallel(checkpoint=path)(delayed(task)(i) for i in range(3000))
 
+        hash(task)  # here, once: the children shall not be killed while they import and parse
         known, kills = {}, 0
         while kills < 100:
             child = os.fork()

@@ -13,7 +13,7 @@ import copyreg
 import os
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cache, partial
 from pickle import PickleBuffer
 from types import (
@@ -28,7 +28,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 from jobspan.errors import UnhashableError
 from jobspan.persist.chunks import Data, Plain
-from jobspan.persist.pickling import travels_by_value
 
 
 class Coerce(NamedTuple):
@@ -53,7 +52,12 @@ Take: TypeAlias = Callable[[Any, Coerce], Content]
 ATOMS = frozenset({type(None), bool, int, float, complex, str})
 """Types of what is not taken apart any further."""
 
-_ADAPTERS = ("numpy", "pandas", "polars", "pyarrow", "scipy", "torch")
+CACHED_BY_FUNCTOOLS = type(cache(repr))
+"""The type of functions with `functools.cache`."""
+
+ADAPTED = ("numpy", "pandas", "polars", "pyarrow", "scipy", "torch")
+"""Packages whose objects have modules of their own here."""
+
 _NEW: Any = copyreg.__newobj__  # type: ignore[attr-defined]  # as pickles name it
 _SITES = ("site-packages", "dist-packages")
 
@@ -108,14 +112,16 @@ def take_for(kind: type) -> Take:
 
 
 def _find(kind: type) -> Take:
-    if any(base in _registered for base in kind.__mro__):
+    if is_registered(kind):
         function = next(_registered[base] for base in kind.__mro__ if base in _registered)
         return partial(_take_registered, kind, function)
     if (take := _TAKES.get(kind)) is not None:
         return take
+    if is_identified(kind):
+        return _take_identified
     for base in kind.__mro__:
         package = base.__module__.partition(".")[0]
-        if package in _ADAPTERS:
+        if package in ADAPTED:
             from importlib import import_module
 
             taken: Take | None = import_module(f"jobspan.arrays.content.{package}").find(kind)
@@ -166,6 +172,7 @@ def take_reduced(derived: frozenset[str], obj: Any, _: Coerce) -> Content:
         reduce = None
     reduced: Any = obj.__reduce_ex__(5) if reduce is None else reduce(obj)
     if isinstance(reduced, str):
+        note_installed(getattr(obj, "__module__", None) or "")
         return "global", getattr(obj, "__module__", None), reduced
     function, args, state, items, pairs = (*reduced[:5], None, None, None)[:5]
     if derived and isinstance(state, dict):
@@ -183,21 +190,9 @@ def take_reduced(derived: frozenset[str], obj: Any, _: Coerce) -> Content:
 
 
 def _take_function(function: Any, _: Coerce) -> Content:
-    if not travels_by_value(function) and is_installed(function.__module__):
+    if is_found_by_name(function):
         return "global", *_name(function)
-    own = {name: function.__globals__[name] for name in _names(function.__code__) if name in function.__globals__}
-    simple = {name: value for name, value in own.items() if type(value) in ATOMS or type(value) is bytes}
-    cells = [cell.cell_contents for cell in function.__closure__ or () if _has_value(cell)]
-    captured = ["itself" if each is function else each for each in cells]
-    return (
-        "function",
-        *_name(function),
-        function.__code__,
-        function.__defaults__,
-        function.__kwdefaults__,
-        captured,
-        simple,
-    )
+    return "function", *refer(function)
 
 
 def _take_code(code: Any, _: Coerce) -> Content:
@@ -205,6 +200,10 @@ def _take_code(code: Any, _: Coerce) -> Content:
         "code",
         sys.version_info[:2],
         code.co_code,
+        code.co_exceptiontable,
+        code.co_argcount,
+        code.co_posonlyargcount,
+        code.co_kwonlyargcount,
         code.co_consts,
         code.co_names,
         code.co_varnames,
@@ -214,18 +213,23 @@ def _take_code(code: Any, _: Coerce) -> Content:
 
 
 def _take_class(kind: Any, _: Coerce) -> Content:
-    return "class", *_name(kind), _defined(kind) if travels_by_value(kind) else None
+    if is_installed(kind.__module__) and "<" not in kind.__qualname__:  # many of Python's own cannot be found by name
+        note_installed(kind.__module__)
+        return "class", *_name(kind), None
+    return "class", *refer(kind)
 
 
-def _defined(kind: type) -> dict[str, Any]:
-    """What a class that no other process could import defines: its functions, and simple values."""
-    shown = (FunctionType, property, staticmethod, classmethod)
-    found = {name: each for name, each in vars(kind).items() if isinstance(each, shown) or type(each) in ATOMS}
-    return {name: each for name, each in found.items() if name not in _NOT_CONTENT} | {"bases": kind.__bases__}
+def _take_cached(function: Any, _: Coerce) -> Content:
+    return ("global", *_name(function)) if is_found_by_name(function) else ("cached", function.__wrapped__)
+
+
+def _take_identified(obj: Any, _: Coerce) -> Content:
+    return "identified", *refer(obj)
 
 
 def _take_builtin(function: Any, coerce: Coerce) -> Content:
     if isinstance(function.__self__, ModuleType | None):
+        note_installed(function.__module__ or "")
         return "global", *_name(function)
     return take_reduced(frozenset(), function, coerce)
 
@@ -247,6 +251,7 @@ _TAKES: dict[type, Take] = {
     staticmethod: lambda obj, _: ("staticmethod", obj.__func__),
     classmethod: lambda obj, _: ("classmethod", obj.__func__),
     MethodType: lambda obj, _: ("method", obj.__func__, obj.__self__),
+    CACHED_BY_FUNCTOOLS: _take_cached,
     partial: lambda obj, _: ("partial", obj.func, obj.args, obj.keywords),
     ModuleType: lambda obj, _: ("module", obj.__name__),
     MappingProxyType: lambda obj, _: ("mappingproxy", dict(obj)),
@@ -270,9 +275,6 @@ def _portable(array: Any) -> str:
     return f"{'i' if code.islower() else 'u'}{array.itemsize}"
 
 
-_NOT_CONTENT = ("__doc__", "__module__", "__firstlineno__", "__static_attributes__")
-
-
 def is_installed(module: str | None) -> bool:
     """Whether a module is the interpreter's own, or a package's that was installed, rather than the user's code."""
     return module is not None and _is_installed(module.partition(".")[0])
@@ -280,28 +282,57 @@ def is_installed(module: str | None) -> bool:
 
 @cache
 def _is_installed(package: str) -> bool:
+    if package in {"__main__", "__mp_main__"}:  # where a user's code is, also if "python -m ipykernel" has begun it
+        return False
     if package in sys.stdlib_module_names or package == __name__.partition(".")[0]:
         return True
-    spec = getattr(sys.modules.get(package), "__spec__", None)
+    loaded = sys.modules.get(package)
+    if loaded is not None:
+        spec = getattr(loaded, "__spec__", None)
+    else:
+        from importlib.util import find_spec
+
+        spec = find_spec(package) if package else None
     places = [spec.origin, *(spec.submodule_search_locations or ())] if spec is not None else []
     return any(site in str(place).split(os.sep) for place in places for site in _SITES)
+
+
+def is_found_by_name(named: Any) -> bool:
+    """Whether a function is that of an installed module, which has it under its name: no wrapper that took the name."""
+    if not is_installed(named.__module__):
+        return False
+    found: Any = sys.modules.get(named.__module__)
+    for name in named.__qualname__.split("."):
+        found = getattr(found, name, None)
+    if found is not named:
+        return False
+    note_installed(named.__module__)
+    return True
+
+
+def is_identified(kind: type) -> bool:
+    """Whether objects of this type say themselves what their identity is, as functions with a cache do."""
+    return hasattr(kind, "__jobspan_identity__") and not issubclass(kind, type)
+
+
+def is_registered(kind: type) -> bool:
+    """Whether `register_hash` says what stands for objects of this type."""
+    return any(base in _registered for base in kind.__mro__)
 
 
 def _name(named: Any) -> tuple[str | None, str]:
     return named.__module__, named.__qualname__
 
 
-def _names(code: CodeType) -> Iterator[str]:
-    """The names of globals and attributes in a function, and in those inside of it."""
-    yield from code.co_names
-    for const in code.co_consts:
-        if isinstance(const, CodeType):
-            yield from _names(const)
+def refer(named: Any) -> tuple[Any, ...]:
+    """What stands for a function or class of the user's own."""
+    from jobspan.persist import identity  # which needs the digests that are made of what is taken apart here
+
+    return identity.refer(named)
 
 
-def _has_value(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018  raises where there is none yet
-    except ValueError:
-        return False
-    return True
+def note_installed(module: str) -> None:
+    """Tell whoever makes an identity that it depends on an installed module."""
+    identity = sys.modules.get("jobspan.persist.identity")
+    if identity is not None:
+        identity.note_installed(module)

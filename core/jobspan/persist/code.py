@@ -1,0 +1,69 @@
+"""What a function's code is in a digest: its syntax, or its bytecode where there is no source.
+
+Invariant: a code object is looked at once; a digest of bytecode is never that of another version of Python.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from types import CodeType
+from typing import Any, NamedTuple
+
+from jobspan.persist.hashing import SIZE, digest
+from jobspan.persist.identity import make_room
+from jobspan.persist.names import Names, find_names
+from jobspan.persist.naming import home_of, is_of_installed
+from jobspan.persist.source import find_source
+from jobspan.persist.syntax import names_outside_annotations, write_syntax
+
+_MANY = 1024
+
+
+class Code(NamedTuple):
+    """What is known of a code object.
+
+    Attributes
+    ----------
+    code : code object
+        Which it is.
+    digest : bytes
+        16 bytes.
+    text : str
+        Its source; empty where there is none.
+    names : Names
+        What it looks up.
+    portable : bool
+        Whether other versions of Python find the same.
+    """
+
+    code: CodeType
+    digest: bytes
+    text: str
+    names: Names
+    portable: bool
+
+
+_known: dict[int, Code] = {}  # with the code object, so that its id remains its own
+
+
+def code_of(function: Any) -> Code:
+    """What is known of a function's code."""
+    key = id(function.__code__)
+    known = _known.get(key)
+    if known is None:
+        make_room(_known, _MANY)
+        known = _known[key] = _read(function)
+    return known
+
+
+def _read(function: Any) -> Code:
+    code = function.__code__
+    names = find_names(code)
+    if is_of_installed(function):
+        return Code(code, digest(("installed", home_of(function), code.co_qualname)), "", names, portable=True)
+    source = find_source(code, function.__globals__)
+    if source is None:
+        return Code(code, digest(code), "", names, portable=False)
+    named = names_outside_annotations(source.node)
+    names = names._replace(chains=frozenset(chain for chain in names.chains if chain[0] in named))
+    return Code(code, sha256(write_syntax(source.node)).digest()[:SIZE], source.text, names, portable=True)
