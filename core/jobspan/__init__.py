@@ -13,6 +13,7 @@ _HOMES = {
     "AutoBatchingMixin": "backends.legacy.batching",
     "CannotBlock": "errors",
     "Checkpoint": "drive.checkpoint",
+    "CheckpointMismatch": "errors",
     "DamagedFileError": "errors",
     "Event": "model",
     "FallbackWarning": "errors",
@@ -64,6 +65,7 @@ if TYPE_CHECKING:  # what the table means, for type checkers
     from jobspan.drive.checkpoint import Checkpoint
     from jobspan.errors import (
         CannotBlock,
+        CheckpointMismatch,
         DamagedFileError,
         FallbackWarning,
         InitializerError,

@@ -22,6 +22,7 @@ PUBLIC = [
     "AutoBatchingMixin",
     "CannotBlock",
     "Checkpoint",
+    "CheckpointMismatch",
     "DamagedFileError",
     "Event",
     "FallbackWarning",

@@ -1,0 +1,1 @@
+"""What is kept from one call, one loop and one process to the next."""
