@@ -38,6 +38,9 @@ class Mirror(Protocol):
     def close(self) -> None:
         """Write no more."""
 
+    async def wait_closed(self) -> None:
+        """Wait until all is written, after `close`."""
+
 
 class Snapshot(NamedTuple):
     """A file, of which the state was not read yet."""
@@ -175,6 +178,13 @@ def find_mirror(folder: Path) -> Mirror | None:
     from jobspan.web.folders import find_folder
 
     return find_folder(str(folder), SUFFIX)
+
+
+def wait_closed(mirror: Any) -> None:
+    """Wait until all is in the browser's copy, after it was closed."""
+    from jobspan.web import folders
+
+    folders.wait_closed(mirror)
 
 
 async def open_mirror(folder: Path) -> Mirror | None:

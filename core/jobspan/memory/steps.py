@@ -19,7 +19,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
 from jobspan.errors import JobspanError, say_once
 from jobspan.memory.origin import Origin
 from jobspan.memory.running import How, Plan, Run
-from jobspan.memory.snapshots import Mirror, Snapshots, find_mirror, forget, open_mirror
+from jobspan.memory.snapshots import Mirror, Snapshots, find_mirror, forget, open_mirror, wait_closed
 from jobspan.memory.state import State
 from jobspan.units import parse_count, parse_seconds
 
@@ -269,7 +269,10 @@ class Loop(Generic[T]):
         self._begin = begin
 
     def __iter__(self) -> Iterator[tuple[T, State]]:
-        yield from self._begin(find_mirror(self._folder))
+        mirror = find_mirror(self._folder)
+        yield from self._begin(mirror)
+        if mirror is not None:
+            wait_closed(mirror)
 
     def __aiter__(self) -> AsyncIterator[tuple[T, State]]:
         return _Awaiting(self._folder, self._begin)
@@ -282,17 +285,21 @@ class _Awaiting(Generic[T]):
         self._folder = folder
         self._begin = begin
         self._running: Generator[tuple[T, State], None, None] | None = None
+        self._mirror: Mirror | None = None
 
     def __aiter__(self) -> AsyncIterator[tuple[T, State]]:
         return self
 
     async def __anext__(self) -> tuple[T, State]:
         if self._running is None:
-            self._running = self._begin(await open_mirror(self._folder))
+            self._mirror = await open_mirror(self._folder)
+            self._running = self._begin(self._mirror)
         else:
             await _Turn()
         for found in self._running:
             return found
+        if self._mirror is not None:
+            await self._mirror.wait_closed()
         raise StopAsyncIteration
 
 

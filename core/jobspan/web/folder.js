@@ -7,7 +7,7 @@ let folder;
 let lock;
 let closing = false;
 let busy = false;
-const writes = new Map(); // by name, in the order in which they were asked for
+const writes = new Map(); // by name, the newest last
 const removals = new Set();
 
 async function open(path) {
@@ -55,16 +55,19 @@ async function remove(name) {
   }
 }
 
-// One write, then the removals, and so on: of those that came meanwhile some need not be done any more.
+// The newest write, then the removals that were asked for before it was begun, and so on: of what comes meanwhile some
+// need not be done any more.
 async function work() {
   while (writes.size || removals.size) {
+    const due = [...removals];
     try {
-      for (const [name, bytes] of writes) {
+      if (writes.size) {
+        const [name, bytes] = [...writes].at(-1);
         writes.delete(name);
         await write(name, bytes);
-        break;
       }
-      for (const name of removals) {
+      for (const name of due) {
+        if (!removals.has(name)) continue; // it was written again
         removals.delete(name);
         await remove(name);
       }

@@ -39,6 +39,13 @@ class FolderMirror(Scribe):
         self._post("remove", name=name)
 
 
+def wait_closed(mirror: FolderMirror) -> None:
+    """Wait until all is written, after `close`."""
+    from pyodide.ffi import run_sync
+
+    run_sync(mirror.wait_closed())
+
+
 def _is_fleeting(folder: str) -> bool:
     os.makedirs(folder, exist_ok=True)  # else nobody knows where it would be
     return is_fleeting(os.path.join(folder, "any"))

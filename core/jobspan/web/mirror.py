@@ -44,6 +44,7 @@ class Scribe:
         self._worker.onmessage, self._worker.onerror = self._hear, self._fail
         self._url = url
         self._opened: Any = None
+        self._ended: Any = None
 
     async def start(self) -> Any:
         """Open the copy, and return the worker's message that says what is there.
@@ -57,13 +58,18 @@ class Scribe:
         """
         import asyncio
 
-        self._opened = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._opened, self._ended = loop.create_future(), loop.create_future()
         self._post("open", path=self.path)
         return await self._opened
 
     def close(self) -> None:
         """Let others open it, once all is written."""
         self._post("close")
+
+    async def wait_closed(self) -> None:
+        """Wait until all is written, after `close`."""
+        await self._ended
 
     def _post(self, kind: str, **details: Any) -> None:
         import js
@@ -102,6 +108,8 @@ class Scribe:
     def _end(self) -> None:
         import js
 
+        if not self._ended.done():
+            self._ended.set_result(None)
         js.URL.revokeObjectURL(self._url)
         self._hear.destroy()
         self._fail.destroy()
