@@ -6,6 +6,8 @@ import asyncio
 import itertools
 import os
 import random
+import re
+import runpy
 import subprocess
 import sys
 import textwrap
@@ -747,3 +749,48 @@ def test_the_errors_are_what_they_say() -> None:
     assert issubclass(CheckpointMismatch, JobspanError)
     assert not issubclass(CheckpointMismatch, DamagedFileError)
     assert os.path.basename(snapshots.__file__) == "snapshots.py"
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_examples_of_the_page_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (ROOT / "docs" / "checkpointed_loops.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        found: dict[str, Any] = {}
+        for block in blocks:
+            exec(block, found)
+        assert asyncio.run(found["main"]()) == 3
+        assert capsys.readouterr().out.splitlines() == ["3.0", "[0, 3, 6, 9, 12]", "4950"]
+
+
+def test_the_example_script_finds_the_same_however_often_it_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = runpy.run_path(str(ROOT / "docs" / "examples" / "resume.py"))
+    search, names = found["search"], found["search"].__globals__
+    monkeypatch.setitem(names, "ROUNDS", 12)
+    monkeypatch.setitem(names, "TRIES", 20)
+    expected = search(tmp_path / "whole")
+    improve, calls = found["improve"], itertools.count()
+
+    def stopping(*args: Any) -> Any:
+        if next(calls) % 3 == 2:
+            raise Interrupted
+        return improve(*args)
+
+    monkeypatch.setitem(names, "improve", stopping)
+    monkeypatch.setitem(names, "Steps", lambda *args, **options: Steps(*args, **{**options, "every": 1}))
+    stops = 0
+    while True:
+        try:
+            assert search(tmp_path / "stopped") == expected
+        except Interrupted:
+            stops += 1
+        else:
+            break
+    assert stops == 5
