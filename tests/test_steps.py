@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import os
 import random
@@ -340,6 +341,25 @@ def test_other_code_is_refused(tmp_path: Path) -> None:
         first()  # it has become the other's
 
 
+RATE = 0.1
+
+
+def test_other_values_around_the_function_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make_loop(depth: int) -> Callable[[], list[float]]:
+        def loop() -> list[float]:
+            return [RATE * depth for _ in Steps(tmp_path, "loop").range(2)]
+
+        return loop
+
+    assert len(make_loop(3)()) == 2
+    assert make_loop(3)() == []
+    with pytest.raises(CheckpointMismatch, match=r"of what .*loop uses, depth is not as before"):
+        make_loop(4)()
+    monkeypatch.setitem(globals(), "RATE", 0.2)
+    with pytest.raises(CheckpointMismatch, match=r"of what .*loop uses, RATE is not as before"):
+        make_loop(3)()
+
+
 def test_the_lines_of_a_script_are_not_looked_at(tmp_path: Path) -> None:
     script = "from jobspan.memory.steps import Steps\ndid = [step for step, _ in Steps(folder, 'loop').range(stop)]"
     for stop, did in ((2, [0, 1]), (4, [2, 3])):
@@ -360,20 +380,22 @@ def test_a_decorated_function_is_given_its_steps(tmp_path: Path) -> None:
     def fit(steps: Steps, rate: float, stop: int = 4, *, fail_at: Any = None) -> float:
         for step, state in steps.range(stop, total=0.0):
             did.append(step)
-            if step == trouble:
+            if step in trouble:
                 raise Interrupted
             state.total += rate
         total: float = steps.state.total
         return total
 
-    trouble = 3
+    trouble = [3]
     with pytest.raises(Interrupted):
         fit(0.5)
-    trouble = -1
+    trouble.clear()
     assert fit(0.5) == 2
     assert fit(rate=0.5, stop=4) == 2
     assert did == [0, 1, 2, 3, 2, 3]
     assert fit.__name__ == "fit"
+    with pytest.raises(TypeError, match="is no function"):
+        Steps(tmp_path, "fit")(functools.partial(fit))
     with pytest.raises(CheckpointMismatch, match="rate is not as before"):
         fit(0.6)
     with pytest.raises(CheckpointMismatch, match="fail_at is not as before"):

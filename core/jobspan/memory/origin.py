@@ -1,16 +1,18 @@
 """Of which code and arguments a loop is, so that it is not taken up again by another one.
 
-Invariant: two origins are the same only if the code of the function, and each of its arguments or what was named in
-their place, have the same digest.
+Invariant: two origins are the same only if the code of the function, the simple values that it finds around it, and
+each of its arguments, or what was named in their place, have the same digest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import FrameType
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from types import CodeType, FrameType
 from typing import Any, NamedTuple, Self
 
 from jobspan.errors import UnhashableError
+from jobspan.persist.content import ATOMS
 from jobspan.persist.hashing import digest
 
 _HAS_ARGUMENTS = 0x1  # of code's flags: a function's, rather than a module's, a cell's or a class's
@@ -25,14 +27,15 @@ class Origin(NamedTuple):
     ----------
     where : str
         The function that it stands in; empty in a script's or a notebook's own lines, whose code is not looked at.
-    code : str
-        The digest of the function's code.
+    code : dict
+        The digest of the function's code, by `where`, and those of the simple values that it captures, or uses as
+        globals, by their names.
     arguments : dict
         The digest of each of its arguments; or of what was named in their place, as ``of``.
     """
 
     where: str
-    code: str
+    code: dict[str, str]
     arguments: dict[str, str]
 
     @classmethod
@@ -46,13 +49,18 @@ class Origin(NamedTuple):
         """
         code = frame.f_code
         if not code.co_flags & _HAS_ARGUMENTS:
-            return cls("", "", _digests("", {}, named))
+            return cls("", {}, _digest_arguments("", {}, named))
         count = code.co_argcount + code.co_kwonlyargcount
         count += bool(code.co_flags & _HAS_ROW) + bool(code.co_flags & _HAS_NAMES)
         values = frame.f_locals
         arguments = {name: values[name] for name in code.co_varnames[:count] if name in values}
         arguments = {name: value for name, value in arguments.items() if value is not passed}
-        return cls(code.co_qualname, digest(code).hex(), _digests(code.co_qualname, arguments, named))
+        captured = {name: values[name] for name in code.co_freevars if name in values}
+        return cls(
+            code.co_qualname,
+            _digest_code(code, frame.f_globals | captured),
+            _digest_arguments(code.co_qualname, arguments, named),
+        )
 
     @classmethod
     def of_call(cls, function: Callable[..., Any], args: Any, kwargs: Any, named: Any) -> Self:
@@ -62,31 +70,56 @@ class Origin(NamedTuple):
         bound = inspect.signature(function).bind(None, *args, **kwargs)
         bound.apply_defaults()
         arguments = dict(list(bound.arguments.items())[1:])
-        code: Any = getattr(inspect.unwrap(function), "__code__", function)
-        where: str = getattr(function, "__qualname__", repr(function))
-        return cls(where, digest(code).hex(), _digests(where, arguments, named))
+        inner: Any = inspect.unwrap(function)
+        code, around = inner.__code__, inner.__globals__ | inspect.getclosurevars(inner).nonlocals
+        where = code.co_qualname
+        return cls(where, _digest_code(code, around), _digest_arguments(where, arguments, named))
 
     def explain_difference(self, other: Origin, python: str) -> str:
         """What another one, of that version of Python, has that this one has not; empty if they are the same."""
         what = []
-        if self.code != other.code:
-            where = f"the code of {self.where}" if self.where else "the code"
-            then, now = python.rpartition(".")[0], _python()
-            what.append(f"{where} is not what it was" + (f" (on Python {then}; this is {now})" if then != now else ""))
-        names = [name for name in self.arguments | other.arguments if not _have_same(self, other, name)]
-        if _NAMED in names:
+        changed = _find_changed(self.code, other.code)
+        if self.where in changed or other.where in changed:
+            then, now = python.rpartition(".")[0], "{}.{}".format(*sys.version_info)
+            versions = f" (on Python {then}; this is {now})" if then != now else ""
+            what.append(f"the code of {self.where or 'what it stands in'} is not what it was{versions}")
+        elif changed:
+            what.append(f"of what {self.where} uses, {_list(changed)} not as before")
+        changed = _find_changed(self.arguments, other.arguments)
+        if _NAMED in changed:
             what.append("what it depends on (of=) is not what it was")
-            names = []
-        if names:
-            what.append(f"of its arguments, {', '.join(names)} {'is' if len(names) == 1 else 'are'} not as before")
+        elif changed:
+            what.append(f"of its arguments, {_list(changed)} not as before")
         return ", and ".join(what)
 
 
-def _have_same(first: Origin, second: Origin, name: str) -> bool:
-    return first.arguments.get(name) == second.arguments.get(name)
+def _list(names: list[str]) -> str:
+    return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'}"
 
 
-def _digests(where: str, arguments: Mapping[str, Any], named: Any) -> dict[str, str]:
+def _find_changed(now: Mapping[str, str], then: Mapping[str, str]) -> list[str]:
+    return [name for name in {**now, **then} if now.get(name) != then.get(name)]
+
+
+def _digest_code(code: CodeType, around: Mapping[str, Any]) -> dict[str, str]:
+    found = {code.co_qualname: digest(code).hex()}
+    for name in _names(code):
+        value = around.get(name)
+        if value is not None and (type(value) in ATOMS or type(value) is bytes):
+            found.setdefault(name, digest(value).hex())
+    return found
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """The names of globals, attributes and captured variables in a function, and in those inside of it."""
+    yield from code.co_names
+    yield from code.co_freevars
+    for const in code.co_consts:
+        if isinstance(const, CodeType):
+            yield from _names(const)
+
+
+def _digest_arguments(where: str, arguments: Mapping[str, Any], named: Any) -> dict[str, str]:
     if named is not None:
         return {_NAMED: digest(named).hex()}
     found = {}
@@ -99,9 +132,3 @@ def _digests(where: str, arguments: Mapping[str, Any], named: Any) -> dict[str, 
                 f"{error} Or say what the loop depends on: checkpoint(..., of=(...))."
             ) from error
     return found
-
-
-def _python() -> str:
-    import sys
-
-    return "{}.{}".format(*sys.version_info)

@@ -14,6 +14,7 @@ from copy import copy, deepcopy
 from functools import wraps
 from operator import index
 from pathlib import Path
+from types import FunctionType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
 
 from jobspan.errors import JobspanError, say_once
@@ -165,6 +166,11 @@ class Steps:
 
         The loop is then of the code and the arguments of that function, wherever it stands.
 
+        Raises
+        ------
+        TypeError
+            If it is no function.
+
         Examples
         --------
         >>> import tempfile
@@ -176,6 +182,9 @@ class Steps:
         >>> add_up(4)
         6
         """
+        given: object = function
+        if not isinstance(given, FunctionType):
+            raise TypeError(f"{function!r} is no function, so nobody could tell whether its code is the same.")
 
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
