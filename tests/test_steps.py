@@ -360,6 +360,22 @@ def test_other_values_around_the_function_are_refused(tmp_path: Path, monkeypatc
         make_loop(3)()
 
 
+def test_what_is_in_the_state_is_not_taken_for_a_global_of_that_name(tmp_path: Path) -> None:
+    script = """
+    from jobspan.memory.steps import Steps
+    def walk():
+        steps = Steps(folder, "walk")
+        for step, state in steps.range(3, total=0):
+            state.total += step
+        return steps.state.total
+    total = walk()
+    """
+    for total in (None, 0, 17):
+        found: dict[str, Any] = {"folder": tmp_path, "total": total}
+        exec(textwrap.dedent(script), found)
+        assert found["total"] == 3
+
+
 def test_the_lines_of_a_script_are_not_looked_at(tmp_path: Path) -> None:
     script = "from jobspan.memory.steps import Steps\ndid = [step for step, _ in Steps(folder, 'loop').range(stop)]"
     for stop, did in ((2, [0, 1]), (4, [2, 3])):

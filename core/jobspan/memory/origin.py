@@ -58,7 +58,7 @@ class Origin(NamedTuple):
         captured = {name: values[name] for name in code.co_freevars if name in values}
         return cls(
             code.co_qualname,
-            _digest_code(code, frame.f_globals | captured),
+            _digest_code(code, frame.f_globals, captured),
             _digest_arguments(code.co_qualname, arguments, named),
         )
 
@@ -71,9 +71,12 @@ class Origin(NamedTuple):
         bound.apply_defaults()
         arguments = dict(list(bound.arguments.items())[1:])
         inner: Any = inspect.unwrap(function)
-        code, around = inner.__code__, inner.__globals__ | inspect.getclosurevars(inner).nonlocals
-        where = code.co_qualname
-        return cls(where, _digest_code(code, around), _digest_arguments(where, arguments, named))
+        where, captured = inner.__code__.co_qualname, inspect.getclosurevars(inner).nonlocals
+        return cls(
+            where,
+            _digest_code(inner.__code__, inner.__globals__, captured),
+            _digest_arguments(where, arguments, named),
+        )
 
     def explain_difference(self, other: Origin, python: str) -> str:
         """What another one, of that version of Python, has that this one has not; empty if they are the same."""
@@ -101,22 +104,22 @@ def _find_changed(now: Mapping[str, str], then: Mapping[str, str]) -> list[str]:
     return [name for name in {**now, **then} if now.get(name) != then.get(name)]
 
 
-def _digest_code(code: CodeType, around: Mapping[str, Any]) -> dict[str, str]:
-    found = {code.co_qualname: digest(code).hex()}
-    for name in _names(code):
-        value = around.get(name)
-        if value is not None and (type(value) in ATOMS or type(value) is bytes):
-            found.setdefault(name, digest(value).hex())
-    return found
+def _digest_code(code: CodeType, variables: Mapping[str, Any], captured: Mapping[str, Any]) -> dict[str, str]:
+    used = {**{name: variables[name] for name in _list_globals(code) if name in variables}, **captured}
+    simple = {name: value for name, value in used.items() if type(value) in ATOMS or type(value) is bytes}
+    return {name: digest(value).hex() for name, value in simple.items()} | {code.co_qualname: digest(code).hex()}
 
 
-def _names(code: CodeType) -> Iterator[str]:
-    """The names of globals, attributes and captured variables in a function, and in those inside of it."""
-    yield from code.co_names
-    yield from code.co_freevars
+def _list_globals(code: CodeType) -> Iterator[str]:
+    """The globals that a function reads, and those inside of it; not its attributes, which may have the same names."""
+    from dis import get_instructions
+
+    for instruction in get_instructions(code):
+        if instruction.opname == "LOAD_GLOBAL":
+            yield instruction.argval
     for const in code.co_consts:
         if isinstance(const, CodeType):
-            yield from _names(const)
+            yield from _list_globals(const)
 
 
 def _digest_arguments(where: str, arguments: Mapping[str, Any], named: Any) -> dict[str, str]:
