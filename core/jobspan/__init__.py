@@ -14,6 +14,7 @@ _HOMES = {
     "CacheWarning": "errors",
     "CannotBlock": "errors",
     "Checkpoint": "drive.checkpoint",
+    "CheckpointMismatch": "errors",
     "DamagedFileError": "errors",
     "Event": "model",
     "FallbackWarning": "errors",
@@ -71,6 +72,7 @@ if TYPE_CHECKING:  # what the table means, for type checkers
     from jobspan.errors import (
         CacheWarning,
         CannotBlock,
+        CheckpointMismatch,
         DamagedFileError,
         FallbackWarning,
         InitializerError,

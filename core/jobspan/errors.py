@@ -4,6 +4,7 @@
 
     JobspanError
     ├── CannotBlock (RuntimeError)      waiting here would hang: use the awaiting form
+    ├── CheckpointMismatch              what was saved is of other code or arguments than the loop that would go on
     ├── DamagedFileError (ValueError)   a file is not as `dump` has written it
     ├── InitializerError (RuntimeError) what each worker is to run first failed there
     ├── RemoteError (RuntimeError)      stands for a task's exception that could not travel
@@ -30,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 __all__ = [
     "CacheWarning",
     "CannotBlock",
+    "CheckpointMismatch",
     "DamagedFileError",
     "FallbackWarning",
     "InitializerError",
@@ -55,6 +57,10 @@ class JobspanError(Exception):
 
 class CannotBlock(JobspanError, RuntimeError):
     """Waiting would hang this interpreter: there is no thread, JSPI or Atomics to wait with."""
+
+
+class CheckpointMismatch(JobspanError):
+    """What was saved is of another loop than the one that would go on from it; the message says what differs."""
 
 
 class DamagedFileError(JobspanError, ValueError):

@@ -23,6 +23,7 @@ PUBLIC = [
     "CacheWarning",
     "CannotBlock",
     "Checkpoint",
+    "CheckpointMismatch",
     "DamagedFileError",
     "Event",
     "FallbackWarning",

@@ -106,13 +106,7 @@ def _load_file(file: Any, path: str, how: How) -> Any:
         file.seek(0)
         with io.BufferedReader(file, _BUFFER_BYTES) as buffered:
             return load_joblibs(buffered, path, how.trust, mmap_mode=mmap_mode, native=how.native)
-    header = Header.decode(head, path)
-    size = os.fstat(file.fileno()).st_size
-    if size != header.total:
-        more = "; if other objects follow, a file object reads one after the other" if size > header.total else ""
-        damaged(path, f"it has {size} bytes, and {header.total} were written{more}")
-    source = Descriptor(file.fileno(), path)
-    index = Index.decode(source.read(header.index_start, header.index_bytes), header, path)
+    header, source, index = _read_index(file, head, path)
     if mmap_mode is not None and index.codec is not None:
         say_once(f"{path} is compressed, so it cannot be mapped: mmap_mode={mmap_mode!r} is ignored, and it is read.")
         mmap_mode = None
@@ -122,6 +116,31 @@ def _load_file(file: Any, path: str, how: How) -> Any:
     if mmap_mode == "r+":
         _note_change(path, header)
     return contents.load(contents.map_buffers(mmap_mode), how)
+
+
+def _read_index(file: Any, head: bytes, path: str) -> tuple[Header, Descriptor, Index]:
+    header = Header.decode(head, path)
+    size = os.fstat(file.fileno()).st_size
+    if size != header.total:
+        more = "; if other objects follow, a file object reads one after the other" if size > header.total else ""
+        damaged(path, f"it has {size} bytes, and {header.total} were written{more}")
+    source = Descriptor(file.fileno(), path)
+    return header, source, Index.decode(source.read(header.index_start, header.index_bytes), header, path)
+
+
+def read_facts(path: str) -> dict[str, Any]:
+    """What a file that `dump` has written tells of itself; nothing is unpickled.
+
+    Raises
+    ------
+    DamagedFileError
+        If it is damaged, or no such file.
+    """
+    with open(path, "rb", buffering=0) as file:
+        head = file.read(HEADER_BYTES)
+        if not head.startswith(MAGIC):
+            damaged(path, "it does not begin as a file of jobspan's")
+        return _read_index(file, head, path)[2].facts
 
 
 def _note_change(path: str, header: Header) -> None:

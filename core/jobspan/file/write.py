@@ -11,8 +11,9 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -103,6 +104,14 @@ def dump(
     return [path]
 
 
+def dump_telling(facts: Mapping[str, Any], value: Any, path: str, compress: Any = 0) -> None:
+    """As `dump`, into a file that tells more of itself: plain values, which `read_facts` reads and `inspect` shows."""
+    codec = choose_codec(compress, path)
+    plan = make_plan(value, ALIGNMENT)
+    with replacing(path) as target:
+        write_plan(plan, codec, ALIGNMENT, target, facts)
+
+
 def choose_codec(compress: Any, filename: str) -> _Codec:
     """The compressor that the user asks for, or the file's name."""
     name: Any
@@ -182,7 +191,9 @@ class Stream(_Target):
             self._late.append((position, data))
 
 
-def write_plan(plan: Plan, codec: _Codec, alignment: int, target: _Target) -> bytes:
+def write_plan(
+    plan: Plan, codec: _Codec, alignment: int, target: _Target, facts: Mapping[str, Any] = MappingProxyType({})
+) -> bytes:
     """Write the segments one after the other, then the index, which is returned, and at last the header."""
     segments: list[Segment] = []
     lengths: list[int] = []
@@ -201,8 +212,8 @@ def write_plan(plan: Plan, codec: _Codec, alignment: int, target: _Target) -> by
         crcs += [crc for _, crc in found]
         position += stored
     position = align(position, 8)
-    facts = {"writer": "jobspan", "python": "{}.{}.{}".format(*sys.version_info)}
-    index = Index(codec.name, segments, plan.buffers, lengths, crcs, PIECE, facts).encode()
+    told = {"writer": "jobspan", "python": "{}.{}.{}".format(*sys.version_info), **facts}
+    index = Index(codec.name, segments, plan.buffers, lengths, crcs, PIECE, told).encode()
     target.write(position, index)
     target.write(0, Header(0, alignment, position + len(index), position, len(index), crc32(index)).encode())
     return index

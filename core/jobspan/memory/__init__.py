@@ -1,1 +1,1 @@
-"""The cache of calls: `Memory`, and what it needs to find, keep and explain results."""
+"""What is kept from one call, one loop and one process to the next."""

@@ -18,6 +18,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 from zlib import crc32
 
 from jobspan.errors import JobspanError
+from jobspan.persist.locks import lock_file
 
 HEADER = b"jobspan checkpoint 2\n"  # 2: tasks are known by `hashing`'s first scheme
 
@@ -157,19 +158,11 @@ class Journal:
 
 
 def _lock(file: int, path: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows, Pyodide
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not lock_file(file):
         raise JobspanError(
             f"{path} is in use by another run, maybe of another process; wait for its end, or give this one a file of "
             f"its own."
-        ) from None
-    except OSError:  # a file system without locks
-        return
+        )
 
 
 def _frame(key: Key, index: int, now: float, data: bytes) -> bytes:

@@ -19,21 +19,24 @@ from jobspan.web.link import source
 _known: set[str] = set()  # paths that this page has had the copy of
 
 
-class Mirror:
-    """The copy of one file; while it is open, nobody else can open it.
+class Scribe:
+    """The page's side of a Web Worker that keeps a copy of something; while it is open, nobody else can open it.
 
     Parameters
     ----------
     path : str
-        Of the file; the copy has its name, below a folder ``jobspan``.
+        Of what is copied; the copy has its name, below a folder ``jobspan``.
     """
+
+    script: str
+    kind: str
 
     def __init__(self, path: str) -> None:
         import js
         from pyodide.ffi import create_proxy
 
         self.path = path
-        blob = js.Blob.new([source("scribe.js")], js.Object.fromEntries([["type", "text/javascript"]]))
+        blob = js.Blob.new([source(self.script)], js.Object.fromEntries([["type", "text/javascript"]]))
         url = js.URL.createObjectURL(blob)
         self._worker = js.Worker.new(url)
         self._hear = create_proxy(self._take)
@@ -41,9 +44,10 @@ class Mirror:
         self._worker.onmessage, self._worker.onerror = self._hear, self._fail
         self._url = url
         self._opened: Any = None
+        self._ended: Any = None
 
-    async def open(self) -> bytes:
-        """Open it, and return what is there.
+    async def start(self) -> Any:
+        """Open the copy, and return the worker's message that says what is there.
 
         Raises
         ------
@@ -54,24 +58,18 @@ class Mirror:
         """
         import asyncio
 
-        self._opened = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._opened, self._ended = loop.create_future(), loop.create_future()
         self._post("open", path=self.path)
-        found: bytes = await self._opened
-        return found
-
-    def write(self, data: bytes) -> None:
-        """Append to it."""
-        from pyodide.ffi import to_js
-
-        self._post("write", bytes=to_js(data))
-
-    def truncate(self, size: int) -> None:
-        """Keep so many bytes of it."""
-        self._post("truncate", size=size)
+        return await self._opened
 
     def close(self) -> None:
         """Let others open it, once all is written."""
         self._post("close")
+
+    async def wait_closed(self) -> None:
+        """Wait until all is written, after `close`."""
+        await self._ended
 
     def _post(self, kind: str, **details: Any) -> None:
         import js
@@ -83,7 +81,7 @@ class Mirror:
         if message.type == "closed":
             self._end()
         elif message.type == "ready":
-            self._opened.set_result(message.bytes.to_bytes())
+            self._opened.set_result(message)
         elif not self._opened.done():
             self._refuse(message.name, message.text)
         else:
@@ -100,7 +98,7 @@ class Mirror:
         if name == "NoModificationAllowedError":
             error = JobspanError(
                 f"{self.path} is in use by another run, maybe of another tab; wait for its end, or give this one a "
-                f"file of its own."
+                f"{self.kind} of its own."
             )
         if not self._opened.done():
             self._opened.set_exception(error)
@@ -110,9 +108,34 @@ class Mirror:
     def _end(self) -> None:
         import js
 
+        if not self._ended.done():
+            self._ended.set_result(None)
         js.URL.revokeObjectURL(self._url)
         self._hear.destroy()
         self._fail.destroy()
+
+
+class Mirror(Scribe):
+    """The copy of one file."""
+
+    script = "scribe.js"
+    kind = "file"
+
+    async def open(self) -> bytes:
+        """Open it, and return what is there; raises as `start` does."""
+        message = await self.start()
+        found: bytes = message.bytes.to_bytes()
+        return found
+
+    def write(self, data: bytes) -> None:
+        """Append to it."""
+        from pyodide.ffi import to_js
+
+        self._post("write", bytes=to_js(data))
+
+    def truncate(self, size: int) -> None:
+        """Keep so many bytes of it."""
+        self._post("truncate", size=size)
 
 
 def is_fleeting(path: str) -> bool:
@@ -145,10 +168,15 @@ async def open_mirror(path: str) -> Mirror | None:
     try:
         kept = await mirror.open()
     except OSError as error:
-        say_once(f"the checkpoint {path} lasts until the page is reloaded: this browser does not keep it ({error}).")
+        say_not_kept(path, error)
         return None
     _reconcile(mirror, path, kept)
     return mirror
+
+
+def say_not_kept(path: str, error: OSError) -> None:
+    """Say once that a checkpoint is gone with the page."""
+    say_once(f"the checkpoint {path} lasts until the page is reloaded: this browser does not keep it ({error}).")
 
 
 def _reconcile(mirror: Mirror, path: str, kept: bytes) -> None:
