@@ -48,7 +48,7 @@ def memory(tmp_path: Path) -> Memory:
     return Memory(tmp_path, verbose=0)
 
 
-# -- packs --------------------------------------------------------------------------------------------------------------
+# -- packs -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_a_pack_with_more_waste_than_content_is_written_anew(pack: str) -> None:
     assert Packs(0o600).read(pack, keys(1)[0], is_use=False) == b"199" * 2000
 
 
-# -- values -------------------------------------------------------------------------------------------------------------
+# -- values ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", [0, 10, 30_000, 40_000, 200_000])
@@ -235,7 +235,7 @@ def make_square() -> Any:
     return getattr(shapes_of_old, "Square", int)()
 
 
-# -- trust --------------------------------------------------------------------------------------------------------------
+# -- trust -----------------------------------------------------------------------------------------------------------
 
 
 class Mine:
@@ -311,7 +311,7 @@ def test_data_only_results_need_no_trust(tmp_path: Path) -> None:
     assert memory.counts.hits == 2
 
 
-# -- limits -------------------------------------------------------------------------------------------------------------
+# -- limits ----------------------------------------------------------------------------------------------------------
 
 
 def kept(name: str, *, nbytes: int = 100, used: float = 0.0, duration: float = 1.0, written: float = 0.0) -> Kept:
@@ -357,7 +357,7 @@ def test_pruning_by_hand(memory: Memory) -> None:
     assert memory.prune() == 0
 
 
-# -- the whole ----------------------------------------------------------------------------------------------------------
+# -- the whole -------------------------------------------------------------------------------------------------------
 
 
 def test_verifying_finds_what_is_damaged(memory: Memory, tmp_path: Path) -> None:
@@ -402,7 +402,7 @@ def test_a_copied_folder_is_a_cache(memory: Memory, tmp_path: Path) -> None:
     assert Memory(tmp_path / "elsewhere", verbose=0).cache(describe).check_call_in_cache(100_000)
 
 
-# -- other stores -------------------------------------------------------------------------------------------------------
+# -- other stores ----------------------------------------------------------------------------------------------------
 
 
 class DictBackend(StoreBackendBase):
@@ -482,7 +482,7 @@ def test_a_backend_must_have_joblibs_methods() -> None:
         register_store_backend(3, DictBackend)  # type: ignore[arg-type]
 
 
-# -- kills --------------------------------------------------------------------------------------------------------------
+# -- kills -----------------------------------------------------------------------------------------------------------
 
 _WRITER = """
     import sys

@@ -160,6 +160,7 @@ class File(_Target):
         self._descriptor = descriptor
 
     def write(self, position: int, data: Any) -> None:
+        """Write there."""
         rest = memoryview(data).cast("B")
         if not self.writes_in_threads:
             os.lseek(self._descriptor, position, os.SEEK_SET)
@@ -181,6 +182,7 @@ class Stream(_Target):
         self._late: list[tuple[int, Any]] = []
 
     def write(self, position: int, data: Any) -> None:
+        """Write there, when all that comes before it has been written."""
         if position < HEADER_BYTES:
             self._position = 0
             for at, part in [(position, data), *self._late]:

@@ -15,7 +15,6 @@ from jobspan.memory.arguments import Binder
 from jobspan.memory.code import Code
 from jobspan.persist.content import Coerce
 from jobspan.persist.hashing import digest_text, write_text
-from jobspan.persist.sketch import quantize
 
 _SCHEME = b"jobspan call 1\n"
 _COERCE = Coerce(mmap=True)
@@ -147,6 +146,8 @@ class Calls:
         if self._places is not None:
             values = [values[place] for place in self._places]
         if self._changes:
+            from jobspan.persist.quantize import quantize
+
             values = list(values)
             for place, decimals, tol in self._changes:
                 values[place] = quantize(values[place], decimals, tol)

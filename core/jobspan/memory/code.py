@@ -82,13 +82,8 @@ class Code:
 
     def _digest_of(self, dependency: Any, identity: Identity) -> bytes:
         if dependency == "versions":
-            return digest(("versions", find_versions(identity)))
+            return digest(("versions", identity.packages))
         try:
             return identify(dependency).digest if callable(dependency) else digest(dependency)
         except UnhashableError as error:
             raise UnhashableError(f"depends={dependency!r}: {error}") from error
-
-
-def find_versions(identity: Identity) -> dict[str, str]:
-    """The versions of the installed packages that a function uses."""
-    return dict(identity.packages)

@@ -117,7 +117,9 @@ def _find_best(served: Served, call: Call, data: bytes) -> _Candidate | None:
     """The earlier call that has most in common with this one."""
     code = served.code_digest
     shelf = served.shelf
-    near = find_near(shelf.store, shelf.folder, tags_of(served.names, make_sketches(call.values)))[:_LOOKED_AT]
+    near = find_near(shelf.store, shelf.folder, tags_of(zip(served.names, make_sketches(call.values), strict=True)))[
+        :_LOOKED_AT
+    ]
     sources: list[Iterable[str]] = [
         near,
         (record.key for record in islice(find_closest(data, make_tags(code, call.digests())), _LOOKED_AT)),

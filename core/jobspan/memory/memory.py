@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobspan.errors import say_once
 from jobspan.memory.arguments import unwrap_partial
@@ -23,7 +23,11 @@ from jobspan.memory.signing import signer_for
 from jobspan.memory.stores import open_store
 from jobspan.memory.transparent import AsyncNotMemorizedFunc, NotMemorizedFunc
 from jobspan.memory.whole import Whole
+from jobspan.persist.content import register_hash
 from jobspan.units import parse_count, parse_nbytes, parse_seconds
+
+if TYPE_CHECKING:
+    from jobspan.memory.steps import Steps
 
 _MMAP_MODES = (None, "r", "r+", "w+", "c")
 _COROUTINE = 0x80 | 0x100  # flags of code: that of async def, and what types.coroutine sets
@@ -249,6 +253,35 @@ class Memory(Whole):
         handling = self._handling if mmap_mode is False else self._handling._replace(mmap_mode=mmap_mode)
         return (AsyncMemorizedFunc if is_coroutine else MemorizedFunc)(self, func, options, handling)
 
+    def checkpoint(self, name: str, **options: Any) -> Steps:
+        """A loop that can be taken up again: its state is saved every so often, in the cache's folder.
+
+        Parameters
+        ----------
+        name : str
+            The loop's.
+        **options
+            As for `Steps`: `every`, `keep`, `of`, `resume`, `compress`.
+
+        Returns
+        -------
+        Steps
+            ``for step, state in memory.checkpoint("fit", every="30s").range(1000): ...``; also a decorator.
+
+        Raises
+        ------
+        ValueError
+            If the cache is not in a folder of this machine.
+        """
+        from jobspan.memory.steps import Steps
+
+        folder = None if self._store is None else self._store.path("steps")
+        if folder is None:
+            raise ValueError(
+                f"a loop's state is saved in a folder, and {self!r} has none: give Memory a folder of this machine."
+            )
+        return Steps(folder, name, **options)
+
     def at(self, location: Any) -> Memory:
         """A memory at another location, with the same key."""
         return Memory(location, verbose=0, key=self._key)
@@ -289,6 +322,9 @@ class Memory(Whole):
             self._on_miss(explanation)
         else:
             print(explanation)  # noqa: T201  that was asked for
+
+
+register_hash(Memory, lambda _: None)  # where results are kept is no part of what they depend on
 
 
 def _check_mmap_mode(mmap_mode: Any) -> None:

@@ -9,23 +9,27 @@ Invariant: as with the index, a record that is missing, or is of an entry that i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from jobspan.memory.store import Store
-from jobspan.persist.sketch import Sketch
+
+if TYPE_CHECKING:
+    from jobspan.persist.sketch import Sketch
 
 _TAG, _KEY = 8, 16
 _LARGE = 1 << 16
 _MOST_LEVELS = 4
+_MOST_OF_A_TAG = 50  # the newest entries that have a tag in common
 _full: set[tuple[str, str]] = set()  # files of stores that are known to have grown large
 
 
-def tags_of(names: Sequence[str], sketches: Sequence[Sketch | None]) -> list[bytes]:
-    """The tags of a call's arguments."""
+def tags_of(sketches: Iterable[tuple[str, Sketch | None]]) -> list[bytes]:
+    """The tags of a call's arguments, of which each is given by its name and its sketch."""
     return [
         sha256(name.encode() + b"=" + band).digest()[:_TAG]
-        for name, sketch in zip(names, sketches, strict=True)
+        for name, sketch in sketches
         if sketch is not None
         for band in sketch.bands
     ]
@@ -52,11 +56,13 @@ def find_near(store: Store, folder: str, tags: Iterable[bytes]) -> list[str]:
 def _find(store: Store, folder: str, tag: bytes) -> Iterator[str]:
     for name in _files(folder, tag):
         data = store.read(name) or b""
-        place = data.find(tag)
-        while place >= 0:
+        place = data.rfind(tag)
+        for _ in range(_MOST_OF_A_TAG):
+            if place < 0:
+                break
             if len(key := data[place + _TAG : place + _TAG + _KEY]) == _KEY:
                 yield key.hex()
-            place = data.find(tag, place + 1)
+            place = data.rfind(tag, 0, place)
         if len(data) < _LARGE:
             return
 

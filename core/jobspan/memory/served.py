@@ -220,7 +220,7 @@ class Served:
             for name, digest, value, place in zip(self.names, call.digests(), call.values, places, strict=True)
         ]
         facts = {"function": self.identity.name, "code": self.code_digest.hex(), "arguments": arguments}
-        return About(json.dumps(facts).encode(), packed, tags_of(self.names, sketches))
+        return About(json.dumps(facts).encode(), packed, tags_of(zip(self.names, sketches, strict=True)))
 
     def keep(self, call: Call, value: Any, duration: float, about: About, *, replaces: bool) -> Entry | None:
         """Keep a value, and write down that it is there; None if it cannot be kept."""
@@ -277,5 +277,7 @@ def metadata_of(entry: Entry) -> dict[str, Any]:
 
 def folder_of(name: str) -> str:
     """A function's folder: names of folders are no part of keys, so two functions may share one."""
-    plain = "".join(each if each.isascii() and (each.isalnum() or each in "_.-") else "_" for each in name.replace(":", "."))
+    plain = "".join(
+        each if each.isascii() and (each.isalnum() or each in "_.-") else "_" for each in name.replace(":", ".")
+    )
     return plain.lstrip(".")[:100] or "_"

@@ -5,16 +5,26 @@ Invariant: a value without a sketch is compared by its digest and its text alone
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
+from jobspan.errors import JobspanError
 from jobspan.memory.entry import Entry
-from jobspan.persist.sketch import Sketch, compare, make_sketch
+from jobspan.persist.content import ATOMS
+
+if TYPE_CHECKING:
+    from jobspan.persist.sketch import Sketch
 
 
 def make_sketches(values: Sequence[Any]) -> list[Sketch | None]:
     """That of each argument that has one."""
-    return [make_sketch(value) for value in values]
+    return [None if type(value) in ATOMS or type(value) is bytes else _make(value) for value in values]
+
+
+def _make(value: Any) -> Sketch | None:
+    from jobspan.persist.sketch import make_sketch
+
+    return make_sketch(value)
 
 
 def pack(sketches: Sequence[Sketch | None]) -> tuple[list[list[int]], bytes]:
@@ -30,9 +40,31 @@ def pack(sketches: Sequence[Sketch | None]) -> tuple[list[list[int]], bytes]:
     return places, b"".join(parts)
 
 
-def compare_with(entry: Entry, place: Sequence[int], value: Any) -> list[str] | None:
-    """What is different in a value from the one that an entry has a sketch of, a line each; None if nobody knows."""
+def unpack(entry: Entry, place: Sequence[int]) -> Sketch | None:
+    """The sketch that an entry has there; None if there is none, or it is of another version."""
     if len(place) < 2 or place[0] == place[1]:
         return None
-    difference = compare(Sketch.decode(bytes(entry.sketches[place[0] : place[1]])), value, make_sketch(value))
+    from jobspan.persist.sketch import Sketch
+
+    try:
+        return Sketch.decode(bytes(entry.sketches[place[0] : place[1]]))
+    except JobspanError:
+        return None
+
+
+def unpack_all(entry: Entry) -> Iterator[tuple[str, Sketch | None]]:
+    """The name of each argument of an entry, and its sketch."""
+    for name, _, _, _, *place in entry.read_facts()["arguments"]:
+        yield name, unpack(entry, place)
+
+
+def compare_with(entry: Entry, place: Sequence[int], value: Any) -> list[str] | None:
+    """What is different in a value from the one that an entry has a sketch of, a line each; None if nobody knows."""
+    old = unpack(entry, place)
+    new = None if old is None else _make(value)
+    if old is None or new is None:
+        return None
+    from jobspan.persist.difference import compare
+
+    difference = compare(old, value, new)
     return None if difference is None else difference.describe().split("\n")

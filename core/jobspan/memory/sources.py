@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from jobspan.memory.store import Store
-from jobspan.persist.identity import Identity, find_versions
+from jobspan.persist.identity import Identity
 
 _SHOWN_LINES = 40
 
@@ -42,7 +42,7 @@ def version_of(identity: Identity) -> Version:
     """The function as it is now."""
     parts = {(part.kind, part.name): (part.digest.hex(), part.text) for part in identity.parts}
     python = "{}.{}.{}".format(*sys.version_info)
-    return Version(parts, python, find_versions(identity.packages), identity.portable)
+    return Version(parts, python, identity.packages, identity.portable)
 
 
 def write_version(store: Store, folder: str, code: str, identity: Identity) -> None:

@@ -15,8 +15,10 @@ from jobspan.file.sealed import check_sealed
 from jobspan.memory.entry import Entry, Fault, decode, sign_again
 from jobspan.memory.index import Index, Record, make_tags
 from jobspan.memory.limits import Kept, list_entries, remove
+from jobspan.memory.near import add_near, tags_of
 from jobspan.memory.shelf import DAMAGED
 from jobspan.memory.signing import Signer
+from jobspan.memory.sketches import unpack_all
 from jobspan.memory.store import Store
 
 _STRAY_S = 3600.0
@@ -84,9 +86,7 @@ def verify(store: Store, signer: Signer, progress: Progress = no_progress) -> Ve
             unknown += 1
         elif isinstance(found, Entry) and _is_whole(store, found):
             good += 1
-            facts = found.read_facts()
-            tags = make_tags(bytes.fromhex(facts["code"]), [bytes.fromhex(each[1]) for each in facts["arguments"]])
-            records[kept.folder].append(Record(kept.key, found.written, found.duration, kept.nbytes, tags))
+            records[kept.folder].append(_record(kept, found))
         else:
             damaged += 1
             if data is not None:
@@ -176,9 +176,15 @@ def _copy(here: Store, there: Store, kept: Kept, name: str, signed: bytes, signe
         file_name, _ = entry.locate()
         here.write(file_name, there.read(file_name) or b"")
     here.write(name, signed)
+    Index(here, kept.folder).add(_record(kept, entry))
+    add_near(here, kept.folder, kept.key, tags_of(unpack_all(entry)))
+
+
+def _record(kept: Kept, entry: Entry) -> Record:
+    """What the index says of an entry."""
     facts = entry.read_facts()
     tags = make_tags(bytes.fromhex(facts["code"]), [bytes.fromhex(each[1]) for each in facts["arguments"]])
-    Index(here, kept.folder).add(Record(kept.key, entry.written, entry.duration, kept.nbytes, tags))
+    return Record(kept.key, entry.written, entry.duration, kept.nbytes, tags)
 
 
 def trust(store: Store, signer: Signer) -> int:

@@ -17,7 +17,7 @@ from jobspan.memory.table import Table, list_rows
 from jobspan.memory.upkeep import Merged, Progress, Verified, merge, no_progress, trust, verify
 from jobspan.units import parse_count, parse_nbytes, parse_seconds
 
-_LOCKS = "locks"
+_NOT_ENTRIES = ("locks", "steps/")  # others may hold the locks; loops have a clear() of their own
 
 
 class Whole(Logger):
@@ -39,7 +39,7 @@ class Whole(Logger):
         if warn:
             self.warn("Flushing completely the cache")
         if self._store is not None:
-            self._store.remove(item.name for item in self._store.list("") if not item.name.startswith(_LOCKS))
+            self._store.remove(item.name for item in self._store.list("") if not item.name.startswith(_NOT_ENTRIES))
 
     def reduce_size(
         self,
