@@ -24,8 +24,8 @@ KINDS = [Within, Leases] if host.has_threads() else [Within]
 try:
     import fcntl
 except ImportError:
-    pass
-else:
+    fcntl = None  # type: ignore[assignment]
+if fcntl is not None and not host.in_pyodide():
     KINDS += [Stripes, *([Ranges] if hasattr(fcntl, "F_OFD_SETLK") else [])]
 
 

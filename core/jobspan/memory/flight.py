@@ -80,11 +80,13 @@ async def await_lead(flight: Flight, name: str) -> Release:
 def flight_for(store: Store) -> Flight:
     """What this machine, and the store, have."""
     path = store.path("locks")
+    if host.in_pyodide():  # whoever shares the folder is in this interpreter, and locks of files do not work
+        return Within()
     if path is None:
         return Leases(store) if host.has_threads() else Within()
     try:
         import fcntl
-    except ImportError:  # Windows; Pyodide, where whoever shares the folder is in this interpreter
+    except ImportError:  # Windows
         return Within()
     if hasattr(fcntl, "F_OFD_SETLK"):
         return Ranges(path)

@@ -21,6 +21,8 @@ class _Teller(reprlib.Repr):
     def repr_instance(self, obj: Any, level: int) -> str:  # noqa: ARG002  as `reprlib` calls it
         kind = type(obj)
         shape, dtype = getattr(obj, "shape", None), getattr(obj, "dtype", None)
+        if hasattr(obj, "__qualname__"):  # functions and classes
+            return f"<{obj.__qualname__}>"
         if isinstance(obj, bytes | bytearray | memoryview):
             return f"<{kind.__name__} of {len(obj)}>" if len(obj) > _MAX_CHARS // 2 else repr(obj)
         if isinstance(shape, tuple) and shape:
@@ -28,8 +30,6 @@ class _Teller(reprlib.Repr):
         if kind.__module__.partition(".")[0] in _SHOWN_MODULES or _is_enum(kind):
             text = repr(obj)
             return text if len(text) <= _MAX_CHARS else f"{text[: _MAX_CHARS - 3]}..."
-        if hasattr(obj, "__qualname__"):  # functions and classes
-            return f"<{obj.__qualname__}>"
         return f"<{kind.__module__}.{kind.__qualname__}>"
 
 
