@@ -80,8 +80,8 @@ async def await_lead(flight: Flight, name: str) -> Release:
 def flight_for(store: Store) -> Flight:
     """What this machine, and the store, have."""
     path = store.path("locks")
-    if host.in_pyodide():  # whoever shares the folder is in this interpreter, and locks of files do not work
-        return Within()
+    if host.in_pyodide():
+        return _in_a_page(store)
     if path is None:
         return Leases(store) if host.has_threads() else Within()
     try:
@@ -91,6 +91,15 @@ def flight_for(store: Store) -> Flight:
     if hasattr(fcntl, "F_OFD_SETLK"):
         return Ranges(path)
     return Stripes(path)
+
+
+def _in_a_page(store: Store) -> Flight:
+    """Who shares a folder is in this interpreter, unless the browser keeps it; locks of files do not work here."""
+    if store.path("locks") is not None:
+        return Within()
+    from jobspan.memory.browser import WebLocks
+
+    return WebLocks(store.location)
 
 
 class Within:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 from weakref import finalize
 
+from jobspan import host
 from jobspan.errors import JobspanError
 from jobspan.memory.packs import Packs
 from jobspan.memory.store import Item
@@ -59,7 +60,7 @@ class FolderStore:
         return _open_again, (self.location, self._group)
 
     def _check(self) -> None:
-        if not hasattr(os, "getuid"):  # such systems keep others out by other means
+        if not hasattr(os, "getuid") or host.in_pyodide():  # others are kept out by other means
             return
         try:
             found = os.stat(self.location)

@@ -94,13 +94,27 @@ def key_path() -> str:
 def _own_signer() -> Signer:
     path = key_path()
     try:
-        return Signer(_read_or_make(path))
+        return Signer(_kept_by_the_browser(path) if host.in_pyodide() else _read_or_make(path))
     except OSError as error:
         say_once(
             f"the key that signs cached results cannot be kept at {path} ({error}), so another process will compute "
             f"again what this one caches. Set JOBSPAN_KEY_FILE to a file that can be written, or give Memory(key=...)."
         )
         return Signer(os.urandom(_KEY_BYTES))
+
+
+def _kept_by_the_browser(path: str) -> bytes:
+    """The key of a page, which lies with its caches: who can read one can read the other."""
+    from jobspan.memory.stores import is_fleeting
+
+    if not is_fleeting(os.path.dirname(path)):
+        return _read_or_make(path)
+    from jobspan.memory.browser import OpfsStore
+
+    store = OpfsStore("keys")
+    key = store.read("cache.key") or _read_or_make(path)
+    store.write("cache.key", key)
+    return key
 
 
 def _read_or_make(path: str) -> bytes:

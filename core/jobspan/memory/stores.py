@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from jobspan import host
 from jobspan.memory.folder import FolderStore
 from jobspan.memory.store import Store
 
@@ -94,7 +95,23 @@ def open_store(location: Any, backend: str, options: dict[str, Any], *, group: b
 
         far = RemoteStore(f"{where.rstrip('/')}/{_FOLDER}", options)
         return far if local is None else LayeredStore(_open_folder(os.fspath(local), group=group), far)
-    return _open_folder(where, group=group)
+    near = _open_folder(where, group=group)
+    if not is_fleeting(where):
+        return near
+    from jobspan.memory.browser import OpfsStore
+    from jobspan.memory.remote import LayeredStore
+
+    return LayeredStore(near, OpfsStore(near.location))
+
+
+def is_fleeting(where: str) -> bool:
+    """Whether a folder would be gone with its page, and the browser can keep a copy."""
+    if not host.in_pyodide():
+        return False
+    from jobspan.web import mirror
+
+    os.makedirs(where, exist_ok=True)  # else nobody knows where it would be
+    return mirror.is_fleeting(os.path.join(where, _FOLDER))
 
 
 def _open_folder(where: str, *, group: bool) -> FolderStore:
