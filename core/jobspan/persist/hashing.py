@@ -50,7 +50,7 @@ def hash(  # noqa: A001  joblib's name
     Equal content has the same digest: in every process, whatever the salt of Python's own `hash`, on machines of 32 and
     of 64 bits, in a browser, whether its parts are shared or copies, in whatever order dicts and sets were filled.
     Types count: ``1``, ``1.0`` and ``True`` differ. Functions and classes of installed packages are known by their
-    names, the user's own functions by their code.
+    names, the user's own by their code and by what that uses of theirs.
 
     Parameters
     ----------

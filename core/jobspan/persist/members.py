@@ -9,7 +9,7 @@ Invariant: the same class has the same content in every version of Python.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property, partialmethod, singledispatchmethod
 from types import FunctionType, UnionType
 from typing import Any
@@ -35,19 +35,32 @@ def take_members(kind: type, note: Note) -> dict[str, Any]:
         found["<annotations>"] = list(annotations.items())
     if "__dataclass_fields__" in vars(kind):
         found["<fields>"] = _fields(kind, note)
-    members = vars(kind).get("_member_map_")
-    if members is not None:  # an enum
+    if (members := _enum_members(kind)) is not None:
         found["<members>"] = [(name, member.value) for name, member in members.items()]
-    for name, value in vars(kind).items():
+    for name, value in _attributes(kind):
         taken = _take(value)
         if taken is not None:
-            if not _is_added(kind, value):  # enum keeps functions under names of its own
-                found[value.__name__ if members is not None and isinstance(value, FunctionType) else name] = taken
+            if not _is_added(kind, value):
+                found[name] = taken
         elif name == "__slots__" or (members is None and _is_attribute(name, value) and is_simple(value)):
             found[name] = value
         elif members is None and _is_attribute(name, value) and not name.startswith("_"):
             note(name, value)
     return found
+
+
+def _enum_members(kind: type) -> Any:
+    return vars(kind).get("_member_map_")
+
+
+def _attributes(kind: type) -> Iterator[tuple[str, Any]]:
+    """What a class has; an enum's functions by their own names, since versions differ in how it keeps them."""
+    if _enum_members(kind) is None:
+        yield from vars(kind).items()
+        return
+    for name, value in vars(kind).items():
+        function = getattr(value, "__func__", value) if name == "_generate_next_value_" else value
+        yield getattr(function, "__name__", name) if isinstance(function, FunctionType) else name, function
 
 
 def _take(value: Any) -> Any:
@@ -68,7 +81,7 @@ def _take(value: Any) -> Any:
 def _is_added(kind: type, value: Any) -> bool:
     """Whether nobody has written a method, but a decorator or base has added it."""
     if isinstance(value, type):
-        return "_member_map_" in vars(kind)  # such as the type of its members' values
+        return _enum_members(kind) is not None  # such as the type of its members' values
     function = getattr(value, "__func__", value)
     if not isinstance(function, FunctionType):
         return False
@@ -88,13 +101,16 @@ def _fields(kind: Any, note: Note) -> list[Any]:
     """The fields of a dataclass, and what it was told."""
     params = kind.__dataclass_params__
     found: list[Any] = [{flag: getattr(params, flag) for flag in _FLAGS}]
+    missing = sys.modules["dataclasses"].MISSING
     for name, field in kind.__dataclass_fields__.items():
-        factory = field.default_factory
-        default = factory if is_simple(factory) else field.default
-        if not is_simple(default):
-            note(name, default)
-            default = None
-        found.append((name, field._field_type.name, default, {each: getattr(field, each) for each in _FIELD}))  # noqa: SLF001  nothing else says that a field is a ClassVar
+        default: tuple[Any, ...] = ("default", field.default) if field.default is not missing else ()
+        if field.default_factory is not missing:
+            default = "made by", field.default_factory
+        if default and not is_simple(default[1]):
+            note(name, default[1])
+            default = (default[0],)
+        its_kind = field._field_type.name  # noqa: SLF001  nothing else says whether it is a ClassVar
+        found.append((name, its_kind, default, {each: getattr(field, each) for each in _FIELD}))
     return found
 
 

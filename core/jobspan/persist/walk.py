@@ -27,6 +27,7 @@ from jobspan.persist.lookup import Key, Lookup
 from jobspan.persist.members import take_members
 from jobspan.persist.naming import full_name, home_of, is_of_installed, name_of, show
 from jobspan.persist.pickling import travels_by_value
+from jobspan.persist.simple import is_simple
 
 _SCHEME = 1
 _NOTHING = digest(None)
@@ -208,31 +209,27 @@ class Walk:
         if function.__defaults__ or function.__kwdefaults__:
             defaults = self._digest((function.__defaults__, function.__kwdefaults__), function, "has defaults that")
         captured = []
-        for name, cell in sorted(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)):
+        cells = () if _registry_of(function) else function.__closure__ or ()
+        for name, cell in sorted(zip(function.__code__.co_freevars, cells, strict=False)):
             value = read_cell(cell)
             self._cells.append((cell, value))
             if value is ABSENT:
                 captured.append(Part(name, "captured", _NOTHING, "unbound"))
+            elif is_of_installed(function) and not is_simple(value):
+                self._notes.add(f"{full_name(function)} captures {name} ({name_kind(value)}), which does not count.")
             else:
                 content = self._digest(value, function, f"captures {name}, which")
                 captured.append(Part(name, "captured", content, show(value)))
         return _Own(code.digest, code.text, defaults, tuple(captured))
 
     def _digest(self, value: Any, function: Any, what: str) -> bytes:
-        before = len(self._met)
         try:
             return digest(value)
         except UnhashableError as error:
-            if not is_of_installed(function):
-                raise UnhashableError(
-                    f"{full_name(function)} {what} cannot be hashed: {error} Or hand it over as an argument, or make "
-                    f"it inside of the function."
-                ) from error
-        for key in list(self._met)[before:]:  # what was met on the way there depends on where it failed
-            del self._met[key]
-        self._left = [each for each in self._left if id(each) in self._met]
-        self._notes.add(f"{full_name(function)} {what} cannot be hashed, and so is not part of the key.")
-        return _NOTHING
+            raise UnhashableError(
+                f"{full_name(function)} {what} cannot be hashed: {error} Or hand it over as an argument, or make "
+                f"it inside of the function."
+            ) from error
 
     def _code(self, function: Any) -> Code:
         code = code_of(function)
@@ -264,9 +261,7 @@ class Walk:
             self._functions.append((function, *state))
         if is_of_installed(function):
             self.note_installed(home_of(function))
-            registry = getattr(function, "registry", None)  # of functools.singledispatch
-            kinds = registry.items() if isinstance(registry, Mapping) else ()
-            uses = {full_name(kind): digest(each) for kind, each in kinds}
+            uses = {full_name(kind): digest(each) for kind, each in _registry_of(function).items()}
         else:
             uses = self._lookup.find_uses(function, self._code(function).names)
         name = full_name(function)
@@ -293,6 +288,12 @@ def _is_own(top: Any) -> bool:
     if isinstance(top, type):
         return not is_installed(top.__module__) or travels_by_value(top)
     return isinstance(top, FunctionType) and not is_found_by_name(top)
+
+
+def _registry_of(function: Any) -> Mapping[type, Any]:
+    """The functions that `functools.singledispatch` chooses from; what it captures beside them is how it remembers."""
+    registry = getattr(function, "registry", None) if is_of_installed(function) else None
+    return registry if isinstance(registry, Mapping) else {}
 
 
 def _hold(top: Any) -> Any:
