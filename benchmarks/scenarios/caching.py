@@ -25,8 +25,8 @@ def rows(
 
 def run(effort: Effort) -> Iterator[Row | str]:
     """The same functions, cached by each."""
-    figures = side_by_side(beside("hit", "jobspan", "joblib", "diskcache", "cachier", calls=500), effort.rounds)
-    asked: dict[str, Asked | None] = {"joblib": faster(5.0), "diskcache": at_most(1.0), "cachier": None}
+    figures = side_by_side(beside("hit", "jobspan", "joblib", "diskcache", calls=500), effort.rounds)
+    asked: dict[str, Asked | None] = {"joblib": faster(5.0), "diskcache": at_most(1.0)}
     yield from rows("hit, small arguments (CPU)", "µs", "cpu_us", figures, asked)
     layered: dict[str, Workload] = {
         "jobspan": ("caching:hit", {"library": "jobspan", "calls": 2000, "in_process": 100}),
@@ -34,8 +34,8 @@ def run(effort: Effort) -> Iterator[Row | str]:
     }
     figures = side_by_side(layered, effort.few_rounds)
     yield from rows("hit with in_process=100", "µs", "us", figures, {"joblib": value(2.0)})
-    figures = side_by_side(beside("miss", "jobspan", "joblib", "diskcache", "cachier", calls=300), effort.rounds)
-    asked = {"joblib": None, "diskcache": at_most(1.5), "cachier": None}
+    figures = side_by_side(beside("miss", "jobspan", "joblib", "diskcache", calls=300), effort.rounds)
+    asked = {"joblib": None, "diskcache": at_most(1.5)}
     yield from rows("miss, small arguments (CPU)", "µs", "cpu_us", figures, asked)
     yield from rows("miss, small arguments (time)", "µs", "us", figures, {"diskcache": None})
     figures = side_by_side(beside("decorate", "jobspan", "joblib", calls=200), effort.few_rounds)
@@ -78,8 +78,8 @@ def run(effort: Effort) -> Iterator[Row | str]:
         ours["near_ms"],
         value(50.0),
     )
-    figures = side_by_side(beside("race", "jobspan", "joblib", "diskcache", "cachier", keys=KEYS), 2)
-    asked = {"joblib": value(0.0), "diskcache": None, "cachier": None}
+    figures = side_by_side(beside("race", "jobspan", "joblib", "diskcache", keys=KEYS), 2)
+    asked = {"joblib": value(0.0), "diskcache": None}
     yield from rows(f"2 processes on {KEYS} keys: computed twice", "keys", "twice", figures, asked)
 
 
