@@ -17,10 +17,13 @@ import pytest
 
 import jobspan
 import kinds
+import snippets
 from defining import define
 from jobspan import host
+from jobspan.persist import walk
 from jobspan.persist.names import find_names
 from jobspan.persist.source import find_source
+from jobspan.schedule import core
 from pythons import run_python
 
 needs_processes = pytest.mark.skipif(not host.has_processes(), reason="starts other Pythons")
@@ -44,6 +47,9 @@ def test_two_lambdas_of_a_line_are_told_apart() -> None:
     assert source_of(made.within()()) == "lambda: 0"
     assert source_of(made.default) == "lambda f=lambda: 1: f"
     assert source_of(made.default()) == "lambda: 1"
+    constant = define("several = (lambda: 0), (lambda: 1), [(lambda: (1, 2)), lambda: None]")
+    assert list(map(source_of, constant.several[:2])) == ["lambda: 0", "lambda: 1"]
+    assert list(map(source_of, constant.several[2])) == ["lambda: (1, 2)", "lambda: None"]
     assert list(map(source_of, made.several)) == ["lambda: 'é'", "lambda: 'ü'", "lambda y: [z for z in y]"]
 
 
@@ -180,10 +186,10 @@ def test_lambdas_that_no_position_tells_apart_are_found_only_if_they_are_the_sam
     path = tmp_path / "script.py"
     path.write_text(
         "from jobspan.persist.source import find_source\n"
-        "one, two = (lambda x: x), (lambda y: y)\n"
+        "one, two = (lambda: 1 + 1), (lambda: 2)\n"
         "same, again = (lambda: 0), (lambda: 0)\n"
-        "alone = lambda: 1\n"
-        "print([find_source(f.__code__, globals()) is not None for f in (one, two, same, again, alone)])\n"
+        "x, y = (lambda x: x), (lambda y: y)\n"
+        "print([find_source(f.__code__, globals()) is not None for f in (one, two, same, again, x, y)])\n"
     )
     library = str(Path(jobspan.__file__).parents[1])
     done = subprocess.run(
@@ -193,7 +199,7 @@ def test_lambdas_that_no_position_tells_apart_are_found_only_if_they_are_the_sam
         text=True,
         check=True,
     )
-    assert done.stdout.strip() == "[False, False, True, True, True]"
+    assert done.stdout.strip() == "[False, False, True, True, True, True]"
 
 
 def test_a_file_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,8 +207,8 @@ def test_a_file_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     made = define("\n".join(f"def f{number}(): return {number}" for number in range(100)))
     parsed = []
-    compile_ = source._compile
-    monkeypatch.setattr(source, "_compile", lambda *args: parsed.append(args) or compile_(*args))
+    parse = source._parse_anew
+    monkeypatch.setattr(source, "_parse_anew", lambda *args: parsed.append(args) or parse(*args))
     for number in range(100):
         assert source_of(getattr(made, f"f{number}")) == f"def f{number}(): return {number}"
     assert len(parsed) == 1
@@ -245,7 +251,7 @@ def by_dis(code: types.CodeType) -> tuple[set[Any], set[Any], set[Any], set[Any]
     return chains, attributes, imports, assigned
 
 
-@pytest.mark.parametrize("module", [kinds, dis, linecache, pytest, json, os])
+@pytest.mark.parametrize("module", [kinds, snippets, core, walk, sys.modules[__name__]])
 def test_names_are_those_that_dis_sees(module: types.ModuleType) -> None:
     assert module.__file__ is not None
     code = compile(Path(module.__file__).read_text(encoding="utf-8"), "", "exec", dont_inherit=True)

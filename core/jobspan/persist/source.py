@@ -22,6 +22,7 @@ from jobspan.persist.syntax import Function, write_syntax
 
 _MANY = 32
 _DEFS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_NESTED = 0x10  # inspect.CO_NESTED, which would have to be imported
 _FUTURE = 0
 for _name in __future__.all_feature_names:
     _FUTURE |= getattr(__future__, _name).compiler_flag
@@ -108,7 +109,7 @@ class _Parsed:
     def _node_of(self, code: CodeType) -> Function | None:
         nodes = self._nodes.get((code.co_name, code.co_firstlineno), [])
         if len(nodes) > 1:
-            nodes = _innermost(nodes, code)
+            nodes = [node for node in nodes if _is_compiled_to(node, code)] or _innermost(nodes, code)
         if len(nodes) > 1 and len(set(map(write_syntax, nodes))) > 1:
             return None  # with -X no_debug_ranges there are no columns
         return nodes[0] if nodes else None
@@ -129,6 +130,21 @@ def _move(code: CodeType, line: int) -> CodeType:
         _move(each, each.co_firstlineno + by) if isinstance(each, CodeType) else each for each in code.co_consts
     )
     return code.replace(co_firstlineno=line, co_consts=consts)
+
+
+def _is_compiled_to(node: Function, code: CodeType) -> bool:
+    """Whether a lambda gives this code even without what is around it: it captures nothing then."""
+    if not isinstance(node, ast.Lambda):
+        return False
+    args = {**dict(ast.iter_fields(node.args)), "defaults": [], "kw_defaults": [None] * len(node.args.kwonlyargs)}
+    alone = ast.copy_location(ast.Lambda(ast.arguments(**args), node.body), node)
+    compiled = _compile(ast.Expression(alone), "eval", code.co_flags & _FUTURE)
+    return _unnest(code) in map(_unnest, compiled.co_consts)
+
+
+def _unnest(code: Any) -> Any:
+    """The code as if no function were around it."""
+    return code.replace(co_flags=code.co_flags & ~_NESTED) if isinstance(code, CodeType) else code
 
 
 def _innermost(nodes: list[Function], code: CodeType) -> list[Function]:
@@ -152,6 +168,7 @@ def _span(node: Function) -> tuple[tuple[int, int], tuple[int, int]]:
 
 _parsed: dict[tuple[str, int], _Parsed | None] = {}
 _parsing = allocate_lock()
+_compiling = allocate_lock()
 
 
 def _parse(text: str, future: int) -> _Parsed | None:
@@ -162,17 +179,20 @@ def _parse(text: str, future: int) -> _Parsed | None:
             return _parsed[key]
         while len(_parsed) >= _MANY:
             del _parsed[next(iter(_parsed))]
-        parsed = _parsed[key] = _compile(text, future)
+        parsed = _parsed[key] = _parse_anew(text, future)
         return parsed
 
 
-def _compile(text: str, future: int) -> _Parsed | None:
-    with warnings.catch_warnings():  # those were given when it was first compiled
-        warnings.simplefilter("ignore")
-        for flags in (future, future | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT):  # a notebook's cell may await
-            try:
-                tree: Any = compile(text, "", "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
-                return _Parsed(tree, compile(text, "", "exec", flags, dont_inherit=True))
-            except (SyntaxError, ValueError, RecursionError, MemoryError):
-                continue  # ValueError is a null byte's, the last two are what too much nesting raises
+def _parse_anew(text: str, future: int) -> _Parsed | None:
+    for flags in (future, future | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT):  # a notebook's cell may await
+        try:
+            return _Parsed(_compile(text, "exec", flags | ast.PyCF_ONLY_AST), _compile(text, "exec", flags))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue  # ValueError is a null byte's, the last two are what too much nesting raises
     return None
+
+
+def _compile(what: str | ast.AST, mode: str, flags: int) -> Any:
+    with _compiling, warnings.catch_warnings():  # which is for one thread at a time
+        warnings.simplefilter("ignore")  # what there is to say was said when it was first compiled
+        return compile(what, "", mode, flags, dont_inherit=True)  # type: ignore[arg-type]
