@@ -8,38 +8,59 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, NamedTuple
+from marshal import dumps
+from typing import Any
 
 from jobspan.errors import UnhashableError
 from jobspan.memory.arguments import Binder
 from jobspan.memory.code import Code
-from jobspan.persist.content import Coerce
+from jobspan.persist.content import ATOMS, Coerce
 from jobspan.persist.hashing import digest_text, write_text
 
 _SCHEME = b"jobspan call 1\n"
 _COERCE = Coerce(mmap=True)
+_MARSHAL = 2  # a format without references, as `hashing` uses it
+_PLAIN = b"plain"  # before arguments that are all atoms; no other text begins so
 
 
-class Call(NamedTuple):
+class Call:
     """A call whose result is to be found, or made.
 
     Attributes
     ----------
-    key : str
-        Of its entry.
     values : sequence
         The arguments that count, in the order of `Calls.names`.
-    texts : sequence of bytes
-        What they are hashed by.
+    code : bytes
+        The digest of the function's code.
+    body : bytes
+        Tells the call from all others of the same code.
     """
 
-    key: str
-    values: Sequence[Any]
-    texts: Sequence[bytes]
+    __slots__ = ("_head", "_key", "_texts", "body", "code", "values")
+
+    def __init__(
+        self, head: Any, code: bytes, values: Sequence[Any], body: bytes, texts: Sequence[bytes] | None
+    ) -> None:
+        self.values = values
+        self.code = code
+        self.body = body
+        self._head = head
+        self._texts = texts
+        self._key = ""
+
+    @property
+    def key(self) -> str:
+        """Of its entry."""
+        if not self._key:
+            found = self._head.copy()
+            found.update(self.body)
+            self._key = found.hexdigest()[:32]
+        return self._key
 
     def digests(self) -> list[bytes]:
-        """The digest of each argument."""
-        return [digest_text(text)[:8] for text in self.texts]
+        """The digest of each argument, 8 bytes."""
+        texts = self._texts or [write_text(value, _COERCE) for value in self.values]
+        return [digest_text(text)[:8] for text in texts]
 
 
 class Calls:
@@ -151,13 +172,13 @@ class Calls:
             values = list(values)
             for place, decimals, tol in self._changes:
                 values[place] = quantize(values[place], decimals, tol)
+        if ATOMS.issuperset(map(type, values)):
+            return Call(self._head, digest, values, _PLAIN + dumps(tuple(values), _MARSHAL), None)
         try:
             texts = [write_text(value, _COERCE) for value in values]
         except UnhashableError as error:
             raise self._explain(values, error) from error
-        found = self._head.copy()
-        found.update(b"".join(texts))
-        return Call(found.hexdigest()[:32], values, texts)
+        return Call(self._head, digest, values, b"".join(texts), texts)
 
     def _explain(self, values: Sequence[Any], error: UnhashableError) -> UnhashableError:
         for name, value in zip(self.names, values, strict=True):

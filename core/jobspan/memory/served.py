@@ -89,7 +89,7 @@ class Served:
         """Make what belongs to this process."""
         self._shelf: Shelf | None = None
         self._told: set[bytes] = set()  # versions of the function that the store knows
-        self._recent: OrderedDict[str, Any] = OrderedDict()
+        self._recent: OrderedDict[tuple[bytes, bytes], Any] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
         mine = ("_shelf", "_told", "_recent")
@@ -132,28 +132,30 @@ class Served:
 
     def look_up(self, call: Call, *, shelving: bool, waited: bool = False) -> Any:
         """The result of a call, or a reference to it; `NOTHING` if it is not there."""
-        key = call.key
+        if self.options.in_process and not shelving:
+            known = (call.code, call.body)
+            value: Any = self._recent.get(known, NOTHING)
+            if value is not NOTHING:
+                self._recent.move_to_end(known)
+                self.memory.counts.hits += 1
+                return value
         shelf = self.shelf
-        if key in self._recent and not shelving:
-            self._recent.move_to_end(key)
-            shelf.counts.hits += 1
-            return self._recent[key]
         entry = self.find(call)
         if entry is None:
             return NOTHING
         if shelving:
-            value: Any = self.refer(call, entry)
+            value = self.refer(call, entry)
         else:
             verbose = self.options.verbose >= _LOADS_SHOWN
             started = time.perf_counter() if verbose else 0.0
             try:
-                value = shelf.load(key, entry)
+                value = shelf.load(call.key, entry)
             except LookupError:
                 return NOTHING
             if verbose:
                 show_duration(self.function, time.perf_counter() - started, "cache loaded ")
             if self.options.in_process:
-                self.remember(key, value)
+                self._remember(call, value)
         shelf.counts.hits += 1
         shelf.counts.waited += waited
         if self.memory.recorder is not None:
@@ -204,7 +206,7 @@ class Served:
         if entry is not None and self._handling.mmap_mode is not None and entry.in_file:
             value = self.shelf.load(call.key, entry)
         if self.options.in_process:
-            self.remember(call.key, value)
+            self._remember(call, value)
         return value, entry
 
     def _may_replace(self) -> bool:
@@ -239,9 +241,9 @@ class Served:
         self.memory.note_written(nbytes)
         return entry
 
-    def remember(self, key: str, value: Any) -> None:
+    def _remember(self, call: Call, value: Any) -> None:
         """Keep a result in memory as well."""
-        self._recent[key] = value
+        self._recent[call.code, call.body] = value
         if len(self._recent) > self.options.in_process:
             self._recent.popitem(last=False)
 
@@ -249,7 +251,7 @@ class Served:
 
     def forget(self, call: Call) -> bool:
         """Remove a result; whether it was there."""
-        self._recent.pop(call.key, None)
+        self._recent.pop((call.code, call.body), None)
         is_there = self.shelf.find(call.key) is not None
         if is_there:
             self.shelf.forget([call.key])
