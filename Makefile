@@ -158,6 +158,7 @@ test-nogil: build/nogil/.installed
 
 soak: setup
 	$(PY) tools/soak.py --minutes $(SOAK_MINUTES)
+	$(PY) tools/soak_cache.py
 	$(PY) tools/fuzz.py --minutes $(SOAK_MINUTES)
 	$(PY) tools/fuzz.py --minutes $(SOAK_MINUTES) --guided
 
