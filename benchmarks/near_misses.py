@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jobspan.persist.difference import compare
-from jobspan.persist.sketch import NEAR, Sketch, make_sketch
+from jobspan.persist.sketches.difference import compare
+from jobspan.persist.sketches.sketch import NEAR, Sketch, make_sketch
 
 DOCS = Path(__file__).parents[1] / "docs"
 SIZES = (10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from defining import define
-from jobspan.persist.identity import identify
+from jobspan.persist.identity.identify import identify
 
 HELPERS = """
 def low(x): return x + 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from hashlib import sha256
 
-from jobspan.persist.syntax import Function, write_syntax
+from jobspan.persist.identity.syntax import Function, write_syntax
 
 SNIPPETS = {
     "nothing": "def f(): pass",

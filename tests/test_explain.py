@@ -16,7 +16,7 @@ from jobspan.cli import main
 from jobspan.memory.explain import Explanation
 from jobspan.memory.index import Index, Record, find_closest, find_key, find_newest, make_tags
 from jobspan.memory.near import add_near, find_near, forget_near, tags_of
-from jobspan.persist.sketch import make_sketch
+from jobspan.persist.sketches.sketch import make_sketch
 
 needs_processes = pytest.mark.skipif(not host.has_processes(), reason="starts processes; there are none here")
 

@@ -18,8 +18,8 @@ import jobspan
 import kinds
 from defining import define, make_module
 from jobspan import UnhashableError, host
-from jobspan.persist import identity as module
-from jobspan.persist.identity import Identity, find_versions, identify
+from jobspan.persist.identity import identify as module
+from jobspan.persist.identity.identify import Identity, find_versions, identify
 from pythons import run_python
 
 needs_processes = pytest.mark.skipif(not host.has_processes(), reason="starts other Pythons")
@@ -367,7 +367,7 @@ def test_not_many_identities_are_remembered() -> None:
 
 TELL = """
 import json, sys, kinds
-from jobspan.persist.identity import identify
+from jobspan.persist.identity.identify import identify
 each = [kinds.repeat, kinds.Settings, kinds.Colour, kinds.Point, kinds._tree, kinds.Fixed, kinds.Access, kinds.Texts]
 print(json.dumps([identify(one).digest.hex() for one in each]))
 """
@@ -387,7 +387,7 @@ def test_a_script_that_is_run_in_another_folder_has_the_same_identities(tmp_path
         (tmp_path / folder).mkdir()
         script = tmp_path / folder / "script.py"
         script.write_text(
-            "from jobspan.persist.identity import identify\nhelper = lambda: 1\ndef f(): return helper()\n"
+            "from jobspan.persist.identity.identify import identify\nhelper = lambda: 1\ndef f(): return helper()\n"
             "print(identify(f).digest.hex(), identify(f).portable)\n"
         )
         library = os.path.dirname(os.path.dirname(jobspan.__file__))

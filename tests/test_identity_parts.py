@@ -17,7 +17,7 @@ import kinds
 from cells import CLASSES, HELPERS, WRAPPERS
 from defining import define, make_module
 from jobspan import host
-from jobspan.persist.identity import Identity, identify
+from jobspan.persist.identity.identify import Identity, identify
 from pythons import VERSIONS, find_python, run_python
 
 needs_numpy = pytest.mark.skipif(kinds.np is None, reason="needs numpy")
@@ -420,7 +420,7 @@ def test_named_tuples_are_portable_though_python_writes_their_methods() -> None:
 
 
 def test_annotations_are_spelled_the_same_by_all_versions() -> None:
-    from jobspan.persist.members import _spell
+    from jobspan.persist.identity.members import _spell
 
     made = define("""
         from typing import Any, Callable, ClassVar, Literal, Optional, Union, TypeVar

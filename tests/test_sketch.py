@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 import jobspan
 from jobspan import JobspanError
-from jobspan.persist import folds
-from jobspan.persist.difference import Difference, compare
-from jobspan.persist.quantize import quantize
-from jobspan.persist.recovery import recover
-from jobspan.persist.sketch import NEAR, Sketch, make_sketch
+from jobspan.persist.sketches import folds
+from jobspan.persist.sketches.difference import Difference, compare
+from jobspan.persist.sketches.quantize import quantize
+from jobspan.persist.sketches.recovery import recover
+from jobspan.persist.sketches.sketch import NEAR, Sketch, make_sketch
 
 GOLDEN_TAGS = [
     "43dfd68f400d8e8f",

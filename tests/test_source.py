@@ -20,9 +20,9 @@ import kinds
 import snippets
 from defining import define
 from jobspan import host
-from jobspan.persist import walk
-from jobspan.persist.names import find_names
-from jobspan.persist.source import find_source
+from jobspan.persist.identity import walk
+from jobspan.persist.identity.names import find_names
+from jobspan.persist.identity.source import find_source
 from jobspan.schedule import core
 from pythons import run_python
 
@@ -160,7 +160,7 @@ def test_what_follows_edits_further_up_is_found(tmp_path: Path, monkeypatch: pyt
 
 EVERY = """
 import json, sys, kinds
-from jobspan.persist.identity import identify
+from jobspan.persist.identity.identify import identify
 f, g = lambda x: x + 1, lambda x: x + 2
 h, i = (lambda: 0), (lambda: 0)
 each = [kinds.repeat, kinds.Plain.__init__, kinds._tree, kinds.PLAIN["list"]]
@@ -185,7 +185,7 @@ def test_options_of_the_interpreter_make_no_difference(options: list[str]) -> No
 def test_lambdas_that_no_position_tells_apart_are_found_only_if_they_are_the_same(tmp_path: Path) -> None:
     path = tmp_path / "script.py"
     path.write_text(
-        "from jobspan.persist.source import find_source\n"
+        "from jobspan.persist.identity.source import find_source\n"
         "one, two = (lambda: 1 + 1), (lambda: 2)\n"
         "same, again = (lambda: 0), (lambda: 0)\n"
         "x, y = (lambda x: x), (lambda y: y)\n"
@@ -203,7 +203,7 @@ def test_lambdas_that_no_position_tells_apart_are_found_only_if_they_are_the_sam
 
 
 def test_a_file_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from jobspan.persist import source
+    from jobspan.persist.identity import source
 
     made = define("\n".join(f"def f{number}(): return {number}" for number in range(100)))
     parsed = []

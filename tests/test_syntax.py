@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import snippets
 from jobspan import host
-from jobspan.persist.syntax import names_outside_annotations, write_syntax
+from jobspan.persist.identity.syntax import names_outside_annotations, write_syntax
 from pythons import VERSIONS, find_python, run_python
 from snippets import parse, write
 

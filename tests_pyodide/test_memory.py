@@ -3,7 +3,6 @@
 import importlib
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 from pytest_pyodide import run_in_pyodide

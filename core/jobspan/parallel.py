@@ -85,11 +85,11 @@ class Parallel(Options):
         Only a backend whose tasks see the caller's objects themselves.
     deadline : float or str, optional
         Seconds that the whole call may take, until it is ended with a `TimeoutError`.
-    checkpoint : path-like or Checkpoint, optional
+    checkpoint : path-like, Checkpoint or Memory, optional
         A file where each result is written as soon as it is there. When the same call is made again, after whatever
         ended it, the results that are in the file are taken from there and only the rest is run. A task is known again
-        by its function's code and its arguments, not by the functions and large globals that it uses. In a page, where
-        files are gone at a reload, the browser keeps a copy (OPFS).
+        by its arguments and its function, with all functions of the user's own and plain globals that this uses. In a
+        page, where files are gone at a reload, the browser keeps a copy (OPFS). A `Memory` has such a file.
     seed : int, optional
         Gives each task random numbers of its own, by `rng` and `numpy_rng` inside the task: the same on every backend,
         whatever the batches and attempts.

@@ -215,10 +215,12 @@ def _folder(value: Any) -> str | None:
 def _checkpoint(value: Any) -> Any:
     if value is None or isinstance(value, str | os.PathLike):
         return value
+    if hasattr(value, "journal_path"):  # a Memory
+        return value.journal_path()
     from jobspan.drive.checkpoint import Checkpoint  # imports pickle
 
     if not isinstance(value, Checkpoint):
-        raise TypeError(f"checkpoint={value!r} is no path; give text, a pathlib.Path, or a Checkpoint.")
+        raise TypeError(f"checkpoint={value!r} is no path; give text, a pathlib.Path, a Checkpoint, or a Memory.")
     value.check()
     return value
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from jobspan.arrays.content.numpy import cut
 from jobspan.persist.chunks import in_threads
-from jobspan.persist.folds import (
+from jobspan.persist.sketches.folds import (
     GROUPS,
     MOST,
     MULTIPLIER,
@@ -27,7 +27,7 @@ from jobspan.persist.folds import (
     column_signs,
     scramble,
 )
-from jobspan.persist.numbers import MOST_PARTS, Part
+from jobspan.persist.sketches.numbers import MOST_PARTS, Part
 
 _PIECES = 8  # that a thread takes at a time
 _FEW = 16  # places at which a word is found; more do not tell where a sequence begins

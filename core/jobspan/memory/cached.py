@@ -17,7 +17,7 @@ from jobspan.memory.flight import await_lead, wait_for_lead
 from jobspan.memory.results import NotMemorizedResult
 from jobspan.memory.served import NOTHING, Options, Served, leading, metadata_of
 from jobspan.memory.shelf import Handling
-from jobspan.persist.identity import Identity
+from jobspan.persist.identity.identify import Identity
 from jobspan.persist.pickling import travels_by_value
 
 if TYPE_CHECKING:

@@ -167,7 +167,7 @@ class Calls:
         if self._places is not None:
             values = [values[place] for place in self._places]
         if self._changes:
-            from jobspan.persist.quantize import quantize
+            from jobspan.persist.sketches.quantize import quantize
 
             values = list(values)
             for place, decimals, tol in self._changes:

@@ -5,13 +5,14 @@ Invariant: the digest is that of the function as it is now; what was rebound sin
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any
 
 from jobspan.errors import UnhashableError
 from jobspan.persist.hashing import digest
-from jobspan.persist.identity import Identity, identify
+from jobspan.persist.identity.identify import Identity, identify
 
 _OF_THE_INSTANCE = ("captured", "defaults")  # what makes two functions of the same code different
 
@@ -46,10 +47,15 @@ class Code:
         self._ignore_code = ignore_code
         self._identity: Identity | None = None
         self._digest = b""
+        self._making = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
         self.digest()  # here are the sources, and the far side may have none
-        return self.__dict__
+        return {name: value for name, value in self.__dict__.items() if name != "_making"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._making = threading.Lock()
 
     @property
     def identity(self) -> Identity:
@@ -61,8 +67,11 @@ class Code:
     def digest(self) -> bytes:
         """16 bytes."""
         if self._identity is None or not self._identity.is_current():
-            self._identity = identify(self._function)
-            self._digest = self._make_digest(self._identity)
+            with self._making:  # once for all threads: what is captured may change in place meanwhile
+                if self._identity is None or not self._identity.is_current():
+                    identity = identify(self._function)
+                    self._digest = self._make_digest(identity)
+                    self._identity = identity
         return self._digest
 
     def _make_digest(self, identity: Identity) -> bytes:

@@ -6,8 +6,10 @@ Invariant: only what was computed here, or by somebody with the same key, is eve
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobspan.errors import say_once
@@ -20,7 +22,7 @@ from jobspan.memory.runs import recorder_for
 from jobspan.memory.served import Options, Served
 from jobspan.memory.shelf import Counts, Handling, Shelf
 from jobspan.memory.signing import signer_for
-from jobspan.memory.stores import open_store
+from jobspan.memory.stores import FOLDER, open_store
 from jobspan.memory.transparent import AsyncNotMemorizedFunc, NotMemorizedFunc
 from jobspan.memory.whole import Whole
 from jobspan.persist.content import register_hash
@@ -275,12 +277,28 @@ class Memory(Whole):
         """
         from jobspan.memory.steps import Steps
 
-        folder = None if self._store is None else self._store.path("steps")
-        if folder is None:
-            raise ValueError(
-                f"a loop's state is saved in a folder, and {self!r} has none: give Memory a folder of this machine."
-            )
-        return Steps(folder, name, **options)
+        return Steps(self._folder("a loop's state is saved") / "steps", name, **options)
+
+    def journal_path(self) -> str:
+        """Where ``Parallel(checkpoint=memory)`` keeps the results of tasks.
+
+        Raises
+        ------
+        ValueError
+            If the cache is not in a folder of this machine.
+        """
+        folder = self._folder("results of tasks are kept")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return str(folder / "tasks.ckpt")
+
+    def _folder(self, what: str) -> Path:
+        try:
+            where = os.fspath(self.location)
+        except TypeError:
+            where = ""
+        if not where or "://" in where:
+            raise ValueError(f"{what} in a folder, and {self!r} has none: give Memory a folder of this machine.")
+        return Path(where).expanduser().absolute() / FOLDER
 
     def at(self, location: Any) -> Memory:
         """A memory at another location, with the same key."""

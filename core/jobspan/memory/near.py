@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from jobspan.memory.store import Store
 
 if TYPE_CHECKING:
-    from jobspan.persist.sketch import Sketch
+    from jobspan.persist.sketches.sketch import Sketch
 
 _TAG, _KEY = 8, 16
 _LARGE = 1 << 16

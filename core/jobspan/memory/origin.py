@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from types import CodeType, FrameType
+from types import CodeType, FrameType, FunctionType
 from typing import Any, NamedTuple, Self
 
 from jobspan.errors import UnhashableError
 from jobspan.persist.content import ATOMS
 from jobspan.persist.hashing import digest
+from jobspan.persist.identity.identify import identify
 
 _HAS_ARGUMENTS = 0x1  # of code's flags: a function's, rather than a module's, a cell's or a class's
 _HAS_ROW, _HAS_NAMES = 0x4, 0x8  # *args, **kwargs
@@ -56,9 +57,10 @@ class Origin(NamedTuple):
         arguments = {name: values[name] for name in code.co_varnames[:count] if name in values}
         arguments = {name: value for name, value in arguments.items() if value is not passed}
         captured = {name: values[name] for name in code.co_freevars if name in values}
+        found = _find_function(code, frame.f_globals)
         return cls(
             code.co_qualname,
-            _digest_code(code, frame.f_globals, captured),
+            _digest_function(found, captured) if found else _digest_code(code, frame.f_globals, captured),
             _digest_arguments(code.co_qualname, arguments, named),
         )
 
@@ -71,12 +73,9 @@ class Origin(NamedTuple):
         bound.apply_defaults()
         arguments = dict(list(bound.arguments.items())[1:])
         inner: Any = inspect.unwrap(function)
-        where, captured = inner.__code__.co_qualname, inspect.getclosurevars(inner).nonlocals
-        return cls(
-            where,
-            _digest_code(inner.__code__, inner.__globals__, captured),
-            _digest_arguments(where, arguments, named),
-        )
+        where = inner.__code__.co_qualname
+        captured = inspect.getclosurevars(inner).nonlocals
+        return cls(where, _digest_function(inner, captured), _digest_arguments(where, arguments, named))
 
     def explain_difference(self, other: Origin, python: str) -> str:
         """What another one, of that version of Python, has that this one has not; empty if they are the same."""
@@ -102,6 +101,31 @@ def _list(names: list[str]) -> str:
 
 def _find_changed(now: Mapping[str, str], then: Mapping[str, str]) -> list[str]:
     return [name for name in {**now, **then} if now.get(name) != then.get(name)]
+
+
+def _find_function(code: CodeType, variables: Mapping[str, Any]) -> FunctionType | None:
+    """The function that has this code, by its name; None if it is not to be found so, as one inside of another."""
+    found: Any = variables.get(code.co_qualname.partition(".")[0])
+    for name in code.co_qualname.split(".")[1:]:
+        found = getattr(found, name, None)
+    while found is not None:
+        if isinstance(found, FunctionType) and found.__code__ is code:
+            return found
+        found = getattr(found, "__wrapped__", getattr(found, "__func__", None))
+    return None
+
+
+def _digest_function(function: FunctionType, captured: Mapping[str, Any]) -> dict[str, str]:
+    """Those of all that the function is made of; its defaults count with the arguments.
+
+    What it captures may be what no digest can be made of, as a counter: then only plain values that it captures count.
+    """
+    where = function.__code__.co_qualname
+    try:
+        parts = [part for part in identify(function).parts if part.kind != "defaults"]
+    except UnhashableError:
+        return _digest_code(function.__code__, function.__globals__, captured)
+    return {where if part.kind == "function" else part.name: part.digest.hex() for part in parts}
 
 
 def _digest_code(code: CodeType, variables: Mapping[str, Any], captured: Mapping[str, Any]) -> dict[str, str]:

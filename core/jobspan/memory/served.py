@@ -24,7 +24,7 @@ from jobspan.memory.shelf import Handling, Shelf
 from jobspan.memory.sketches import make_sketches, pack
 from jobspan.memory.sources import write_version
 from jobspan.memory.telling import kind_of, tell
-from jobspan.persist.identity import Identity
+from jobspan.persist.identity.identify import Identity
 
 if TYPE_CHECKING:
     from jobspan.memory.memory import Memory

@@ -1,4 +1,4 @@
-"""Sketches of arguments, as entries hold them: see `jobspan.persist.sketch`.
+"""Sketches of arguments, as entries hold them: see `jobspan.persist.sketches.sketch`.
 
 Invariant: a value without a sketch is compared by its digest and its text alone.
 """
@@ -13,7 +13,7 @@ from jobspan.memory.entry import Entry
 from jobspan.persist.content import ATOMS
 
 if TYPE_CHECKING:
-    from jobspan.persist.sketch import Sketch
+    from jobspan.persist.sketches.sketch import Sketch
 
 
 def make_sketches(values: Sequence[Any]) -> list[Sketch | None]:
@@ -22,7 +22,7 @@ def make_sketches(values: Sequence[Any]) -> list[Sketch | None]:
 
 
 def _make(value: Any) -> Sketch | None:
-    from jobspan.persist.sketch import make_sketch
+    from jobspan.persist.sketches.sketch import make_sketch
 
     return make_sketch(value)
 
@@ -44,7 +44,7 @@ def unpack(entry: Entry, place: Sequence[int]) -> Sketch | None:
     """The sketch that an entry has there; None if there is none, or it is of another version."""
     if len(place) < 2 or place[0] == place[1]:
         return None
-    from jobspan.persist.sketch import Sketch
+    from jobspan.persist.sketches.sketch import Sketch
 
     try:
         return Sketch.decode(bytes(entry.sketches[place[0] : place[1]]))
@@ -64,7 +64,7 @@ def compare_with(entry: Entry, place: Sequence[int], value: Any) -> list[str] | 
     new = None if old is None else _make(value)
     if old is None or new is None:
         return None
-    from jobspan.persist.difference import compare
+    from jobspan.persist.sketches.difference import compare
 
     difference = compare(old, value, new)
     return None if difference is None else difference.describe().split("\n")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from jobspan.memory.store import Store
-from jobspan.persist.identity import Identity
+from jobspan.persist.identity.identify import Identity
 
 _SHOWN_LINES = 40
 

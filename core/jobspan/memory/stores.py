@@ -12,7 +12,9 @@ from jobspan import host
 from jobspan.memory.folder import FolderStore
 from jobspan.memory.store import Store
 
-_FOLDER = "jobspan"
+FOLDER = "jobspan"
+"""The folder below a location that is the cache's own."""
+
 _backends: dict[str, Any] = {}
 
 
@@ -88,12 +90,12 @@ def open_store(location: Any, backend: str, options: dict[str, Any], *, group: b
                 f"Unknown location {where} or backend {backend}: known are {known}; see register_store_backend."
             )
         made = _backends[backend]()
-        made.configure(os.path.join(where, _FOLDER), verbose=0, backend_options=options)
+        made.configure(os.path.join(where, FOLDER), verbose=0, backend_options=options)
         return _legacy(made)
     if "://" in where:
         from jobspan.memory.remote import LayeredStore, RemoteStore
 
-        far = RemoteStore(f"{where.rstrip('/')}/{_FOLDER}", options)
+        far = RemoteStore(f"{where.rstrip('/')}/{FOLDER}", options)
         return far if local is None else LayeredStore(_open_folder(os.fspath(local), group=group), far)
     near = _open_folder(where, group=group)
     if not is_fleeting(where):
@@ -111,11 +113,11 @@ def is_fleeting(where: str) -> bool:
     from jobspan.web import mirror
 
     os.makedirs(where, exist_ok=True)  # else nobody knows where it would be
-    return mirror.is_fleeting(os.path.join(where, _FOLDER))
+    return mirror.is_fleeting(os.path.join(where, FOLDER))
 
 
 def _open_folder(where: str, *, group: bool) -> FolderStore:
-    return FolderStore(os.path.join(where, _FOLDER), group=group)
+    return FolderStore(os.path.join(where, FOLDER), group=group)
 
 
 def _legacy(backend: Any) -> Store:

@@ -326,13 +326,15 @@ def _name(named: Any) -> tuple[str | None, str]:
 
 def refer(named: Any) -> tuple[Any, ...]:
     """What stands for a function or class of the user's own."""
-    from jobspan.persist import identity  # which needs the digests that are made of what is taken apart here
+    from jobspan.persist.identity import (
+        identify as identity,  # which needs the digests that are made of what is taken apart here
+    )
 
     return identity.refer(named)
 
 
 def note_installed(module: str) -> None:
     """Tell whoever makes an identity that it depends on an installed module."""
-    identity = sys.modules.get("jobspan.persist.identity")
+    identity = sys.modules.get("jobspan.persist.identity.identify")
     if identity is not None:
         identity.note_installed(module)

@@ -12,7 +12,7 @@ from itertools import accumulate
 from math import hypot, prod, sqrt
 from typing import Any, NamedTuple
 
-from jobspan.persist.folds import DIRECTIONS, number_of, scramble, word_of
+from jobspan.persist.sketches.folds import DIRECTIONS, number_of, scramble, word_of
 
 MOST_COUNTED = (1 << 32) - 1
 """Of NaN and infinities no more are counted."""

@@ -18,16 +18,16 @@ from typing import Any, NamedTuple
 from weakref import ref
 
 from jobspan.errors import UnhashableError
-from jobspan.persist.code import Code, code_of
 from jobspan.persist.content import is_found_by_name, is_identified, is_installed
 from jobspan.persist.culprit import name_kind
 from jobspan.persist.hashing import digest
-from jobspan.persist.identity import ABSENT, Identity, Met, Part, Watch, read_cell, walking
-from jobspan.persist.lookup import Key, Lookup
-from jobspan.persist.members import take_members
-from jobspan.persist.naming import full_name, home_of, is_of_installed, name_of, show
+from jobspan.persist.identity.code import Code, code_of
+from jobspan.persist.identity.identify import ABSENT, Identity, Met, Part, Watch, read_cell, walking
+from jobspan.persist.identity.lookup import Key, Lookup
+from jobspan.persist.identity.members import take_members
+from jobspan.persist.identity.naming import full_name, home_of, is_of_installed, name_of, show
+from jobspan.persist.identity.simple import is_simple
 from jobspan.persist.pickling import travels_by_value
-from jobspan.persist.simple import is_simple
 
 _SCHEME = 1
 _NOTHING = digest(None)

@@ -19,9 +19,9 @@ from operator import xor
 from typing import Any, NamedTuple
 
 from jobspan.errors import JobspanError
-from jobspan.persist.folds import DIRECTIONS, WIDTH, Measures, project, scramble
-from jobspan.persist.numbers import Part, take_apart
-from jobspan.persist.sketch_format import MOST_COUNTED, PartSketch, pack, plan, sample_indexes, unpack
+from jobspan.persist.sketches.folds import DIRECTIONS, WIDTH, Measures, project, scramble
+from jobspan.persist.sketches.format import MOST_COUNTED, PartSketch, pack, plan, sample_indexes, unpack
+from jobspan.persist.sketches.numbers import Part, take_apart
 
 LEAST = 4
 """Fewer numbers than this have no sketch: one sees at a glance how they differ."""

@@ -10,11 +10,11 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 from jobspan.persist.hashing import SIZE, digest
-from jobspan.persist.identity import make_room
-from jobspan.persist.names import Names, find_names
-from jobspan.persist.naming import home_of, is_of_installed
-from jobspan.persist.source import find_source
-from jobspan.persist.syntax import names_outside_annotations, write_syntax
+from jobspan.persist.identity.identify import make_room
+from jobspan.persist.identity.names import Names, find_names
+from jobspan.persist.identity.naming import home_of, is_of_installed
+from jobspan.persist.identity.source import find_source
+from jobspan.persist.identity.syntax import names_outside_annotations, write_syntax
 
 _MANY = 1024
 

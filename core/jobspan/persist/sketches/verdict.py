@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from math import isfinite, sqrt
 from typing import NamedTuple
 
-from jobspan.persist.numbers import Value
-from jobspan.persist.sketch import Sketch
+from jobspan.persist.sketches.numbers import Value
+from jobspan.persist.sketches.sketch import Sketch
 
 _EPSILONS = {2: 2.0**-10, 4: 2.0**-23, 8: 2.0**-52}
 _NOISE = 64  # units in the last place, times the root of the count, but no more than

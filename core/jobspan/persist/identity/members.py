@@ -15,7 +15,7 @@ from types import FunctionType, UnionType
 from typing import Any
 
 from jobspan.persist.content import ATOMS, is_installed
-from jobspan.persist.simple import is_simple
+from jobspan.persist.identity.simple import is_simple
 
 _ADDING = frozenset({"abc", "collections", "dataclasses", "enum", "reprlib", "typing"})
 _FLAGS = ("init", "repr", "eq", "order", "unsafe_hash", "frozen")

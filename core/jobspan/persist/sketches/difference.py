@@ -10,11 +10,11 @@ from itertools import accumulate
 from math import isnan
 from typing import Any, NamedTuple
 
-from jobspan.persist.folds import displace_word, number_of, place_word
-from jobspan.persist.numbers import Value, take_apart
-from jobspan.persist.recovery import Recovered, recover
-from jobspan.persist.sketch import Sketch
-from jobspan.persist.verdict import Pair, find_order, group, judge, judge_counts
+from jobspan.persist.sketches.folds import displace_word, number_of, place_word
+from jobspan.persist.sketches.numbers import Value, take_apart
+from jobspan.persist.sketches.recovery import Recovered, recover
+from jobspan.persist.sketches.sketch import Sketch
+from jobspan.persist.sketches.verdict import Pair, find_order, group, judge, judge_counts
 
 _SHOWN = 3
 _TOLD = 1e-6, 10.0  # below, it is rounding of the projections; above, it says nothing
@@ -50,7 +50,7 @@ class Difference(NamedTuple):
 
     Examples
     --------
-    >>> from jobspan.persist.sketch import make_sketch
+    >>> from jobspan.persist.sketches.sketch import make_sketch
     >>> old, new = [n / 7 for n in range(40)], [n / 7 + (n == 8) * 1e-15 for n in range(40)]
     >>> print(compare(make_sketch(old), new, make_sketch(new)).describe())
     same types and shape; 1 of 40 numbers differs (at [8])

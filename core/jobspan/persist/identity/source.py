@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from types import CodeType
 from typing import Any, NamedTuple
 
-from jobspan.persist.syntax import Function, write_syntax
+from jobspan.persist.identity.syntax import Function, write_syntax
 
 _MANY = 32
 _DEFS = (ast.FunctionDef, ast.AsyncFunctionDef)

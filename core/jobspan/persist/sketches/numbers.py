@@ -18,7 +18,7 @@ from importlib import import_module
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from jobspan.persist.folds import Measures, measure, number_of
+from jobspan.persist.sketches.folds import Measures, measure, number_of
 
 MOST_PARTS = 64
 """More arrays than this in one value are not looked at; more columns of a frame are taken together."""

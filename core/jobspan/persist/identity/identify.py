@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
 if TYPE_CHECKING:
-    from jobspan.persist.walk import Walk
+    from jobspan.persist.identity.walk import Walk
 
 _MANY = 256
 
@@ -224,7 +224,7 @@ def identify(function: Callable[..., Any]) -> Identity:
 
     Examples
     --------
-    >>> from jobspan.persist.identity import identify
+    >>> from jobspan.persist.identity.identify import identify
     >>> def area(radius, *, pi=3.14):
     ...     return pi * radius**2
     >>> [part.kind for part in identify(area).parts]
@@ -242,7 +242,7 @@ def identify(function: Callable[..., Any]) -> Identity:
         whose, identity = known
         if whose() is function and identity.is_current():
             return identity
-    from jobspan.persist.walk import walk_from
+    from jobspan.persist.identity.walk import walk_from
 
     identity = walk_from(function)
     if isinstance(function, FunctionType | type):

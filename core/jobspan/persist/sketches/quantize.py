@@ -9,7 +9,7 @@ from importlib import import_module
 from math import isfinite
 from typing import Any
 
-from jobspan.persist.numbers import holds_arrays
+from jobspan.persist.sketches.numbers import holds_arrays
 
 
 def quantize(value: Any, digits: int | None = None, tol: float | None = None) -> Any:

@@ -18,10 +18,10 @@ from jobspan.errors import UnhashableError
 from jobspan.persist.content import is_installed, note_installed
 from jobspan.persist.culprit import name_kind
 from jobspan.persist.hashing import digest
-from jobspan.persist.identity import ABSENT, Part
-from jobspan.persist.names import Import, Names
-from jobspan.persist.naming import full_name, home_of, main_is_main, show
-from jobspan.persist.simple import is_simple, names_code
+from jobspan.persist.identity.identify import ABSENT, Part
+from jobspan.persist.identity.names import Import, Names
+from jobspan.persist.identity.naming import full_name, home_of, main_is_main, show
+from jobspan.persist.identity.simple import is_simple, names_code
 
 _OF_A_MODULE = frozenset(
     {

@@ -1,0 +1,1 @@
+"""What functions and classes are, for keys: see `identify`."""

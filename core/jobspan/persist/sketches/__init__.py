@@ -1,0 +1,1 @@
+"""What is kept of the numbers in a value, to find and compare what is nearly the same."""
