@@ -14,6 +14,7 @@ from jobspan.errors import UnhashableError
 from jobspan.persist.hashing import digest
 from jobspan.persist.identity.identify import Identity, identify
 
+_making = threading.RLock()  # one for all: functions that use each other ask for each other's identities
 _OF_THE_INSTANCE = ("captured", "defaults")  # what makes two functions of the same code different
 
 
@@ -47,15 +48,10 @@ class Code:
         self._ignore_code = ignore_code
         self._identity: Identity | None = None
         self._digest = b""
-        self._making = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
         self.digest()  # here are the sources, and the far side may have none
-        return {name: value for name, value in self.__dict__.items() if name != "_making"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._making = threading.Lock()
+        return self.__dict__
 
     @property
     def identity(self) -> Identity:
@@ -67,7 +63,7 @@ class Code:
     def digest(self) -> bytes:
         """16 bytes."""
         if self._identity is None or not self._identity.is_current():
-            with self._making:  # once for all threads: what is captured may change in place meanwhile
+            with _making:  # once for all threads: what is captured may change in place meanwhile
                 if self._identity is None or not self._identity.is_current():
                     identity = identify(self._function)
                     self._digest = self._make_digest(identity)

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 from zlib import crc32
 
@@ -47,6 +47,10 @@ class _Pack:
         self.end = self.live = 0  # bytes that were read, and those of them that count
         self.places: dict[bytes, Place] = {}
         self.used: dict[bytes, float] = {}
+
+    def is_wasteful(self) -> bool:
+        """Whether most of it is not needed any more."""
+        return self.end > _WASTE * (self.live + _ENOUGH)
 
     def is_at(self, path: str) -> bool:
         """Whether the file still has this name; if so, what was added to it is read."""
@@ -132,8 +136,8 @@ class Packs:
                 pack = self._current(path) or self._keep(path, os.open(path, _FLAGS | os.O_CREAT, self._mode))
                 _write_all(pack.descriptor, frames)
                 if pack.is_at(path):
-                    if pack.end > _WASTE * (pack.live + _ENOUGH):
-                        self._write_anew(path, pack, set())
+                    if pack.is_wasteful():
+                        self._tidy(path)
                     return
             raise OSError(f"{path} is replaced again and again while it is written to")
 
@@ -153,18 +157,17 @@ class Packs:
     def remove(self, path: str, keys: Iterable[bytes]) -> None:
         """Write the pack anew, without these."""
         gone = set(keys)
-        with self._busy:
-            while (pack := self._current(path)) is not None:
-                if gone.isdisjoint(pack.places) or self._write_anew(path, pack, gone):
-                    return
+        with self._busy, _locked(os.path.dirname(path)):  # who writes it anew may not have added yet what came late
+            pack = self._current(path)
+            if pack is not None and not gone.isdisjoint(pack.places):
+                self._replace(path, pack, gone)
 
-    def _write_anew(self, path: str, pack: _Pack, gone: set[bytes]) -> bool:
-        """Whether it was done; not if somebody else did so at the same time."""
-        with _locked(pack.descriptor):
-            if not pack.is_at(path):
-                return False
-            self._replace(path, pack, gone)
-        return True
+    def _tidy(self, path: str) -> None:
+        """Write the pack anew, with what counts in it."""
+        with _locked(os.path.dirname(path)):
+            pack = self._current(path)
+            if pack is not None and pack.is_wasteful():
+                self._replace(path, pack, set())
 
     def _replace(self, path: str, pack: _Pack, gone: set[bytes]) -> None:
         frames = []
@@ -267,23 +270,19 @@ def _write_all(descriptor: int, data: bytes) -> None:
         raise OSError(28, "only a part of it could be written")
 
 
-class _locked:  # noqa: N801  used as a function
-    """Keeps others from writing the pack anew."""
+@contextmanager
+def _locked(folder: str) -> Iterator[None]:
+    """Keep others from writing packs of this folder anew; not where a system has no such locks."""
+    try:
+        import fcntl
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = os.dup(descriptor)  # the lock is the file's, and the pack may be closed before it
-
-    def __enter__(self) -> None:
-        self._lock("LOCK_EX")
-
-    def __exit__(self, *_: object) -> None:
-        self._lock("LOCK_UN")
-        os.close(self._descriptor)
-
-    def _lock(self, operation: str) -> None:
-        try:
-            import fcntl
-        except ImportError:  # Windows; Pyodide, where whoever has the file is in this interpreter
-            return
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(self._descriptor, getattr(fcntl, operation))
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):  # Windows
+        yield
+        return
+    try:
+        with suppress(OSError):  # Pyodide, where whoever has the file is in this interpreter; some file systems
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
