@@ -14,6 +14,7 @@ import os
 import pickle
 import random
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -32,8 +33,10 @@ from test_trust import DATA, mutate
 
 MEMORY_BYTES = 4 << 30
 SLOW_S = 1.0
+SAID_EVERY = 100_000
+FOLDER = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
-outcomes: Counter[str] = Counter()
+outcomes: Counter[tuple[str, str]] = Counter()
 
 
 def seeds() -> list[bytes]:
@@ -60,31 +63,38 @@ def seeds() -> list[bytes]:
     return found
 
 
-def judge(data: bytes) -> None:
-    """Read one input, both as a file and as the pickle in a file of ours."""
-    begun = time.perf_counter()
-    for what, read in (("file", _as_file), ("pickle", _as_pickle), ("inspected", _inspect)):
-        try:
-            read(data)
-            outcomes[f"{what}: read"] += 1
-        except (jobspan.UntrustedError, jobspan.DamagedFileError) as error:
-            outcomes[f"{what}: {type(error).__name__}"] += 1
-    if time.perf_counter() - begun > SLOW_S:
-        raise AssertionError(f"{time.perf_counter() - begun:.1f} s for {data[:200]!r}")
+class Judge:
+    """Reads one input after the other, as a file, as the pickle in a file of ours, and by `inspect`.
+
+    Parameters
+    ----------
+    path : str
+        The file that each input is written into: after a crash, the one that was it is there.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT)  # kept: to make a file costs as much as to read it
+
+    def __call__(self, data: bytes) -> None:
+        """Raise if something comes of it that should not."""
+        os.ftruncate(self._descriptor, os.pwrite(self._descriptor, data, 0))
+        begun = time.perf_counter()
+        for what, read in (("file", _as_file), ("pickle", _as_pickle), ("inspected", self._inspect)):
+            try:
+                read(data)
+                outcomes[what, "read"] += 1
+            except (jobspan.UntrustedError, jobspan.DamagedFileError) as error:
+                outcomes[what, type(error).__name__] += 1
+        if time.perf_counter() - begun > SLOW_S:
+            raise AssertionError(f"{time.perf_counter() - begun:.1f} s")
+
+    def _inspect(self, _data: bytes) -> None:
+        jobspan.inspect(self._path)
 
 
 def _as_file(data: bytes) -> None:
     jobspan.load(io.BytesIO(data), trusted="data")
-
-
-def _inspect(data: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=_FOLDER) as file:
-        file.write(data)
-        file.flush()
-        jobspan.inspect(file.name)
-
-
-_FOLDER = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
 
 def _as_pickle(data: bytes) -> None:
@@ -99,13 +109,15 @@ def _as_pickle(data: bytes) -> None:
 def _at_random(judge_one: Callable[[bytes], None], inputs: int, until: float, seed: int) -> None:
     chance = random.Random(seed)
     samples: list[Any] = seeds()
-    for _ in range(inputs):
+    for number in range(1, inputs + 1):
         if time.monotonic() > until:
             return
         judge_one(mutate(chance, chance.choice(samples)))
+        if number % SAID_EVERY == 0:
+            print(f"fuzz: {number} inputs so far", flush=True)
 
 
-def _guided(inputs: int, seconds: float, seed: int) -> None:
+def _guided(judge_one: Callable[[bytes], None], inputs: int, seconds: float, seed: int) -> None:
     """Does not return: libFuzzer ends the process, and tells how many inputs there were."""
     import atheris
 
@@ -117,7 +129,7 @@ def _guided(inputs: int, seconds: float, seed: int) -> None:
     for number, data in enumerate(seeds()):
         Path(folder, str(number)).write_bytes(data)
     limits = [f"-runs={inputs}", f"-max_total_time={int(seconds)}", f"-seed={seed}", "-rss_limit_mb=4096"]
-    atheris.Setup([sys.argv[0], folder, *limits], judge)
+    atheris.Setup([sys.argv[0], folder, *limits], judge_one)
     atheris.Fuzz()
 
 
@@ -131,15 +143,19 @@ def main() -> None:
     options = parser.parse_args()
     for module in (contents, layout, write):
         module.crc32 = lambda data, crc=0: 0  # noqa: ARG005  checksums are switched off
-    print(f"fuzz: seed {options.seed}", flush=True)
+    path = os.path.join(tempfile.mkdtemp(dir=FOLDER), "input")
+    judge = Judge(path)
+    print(f"fuzz: seed {options.seed}; the input at hand is in {path}", flush=True)
     if options.guided:
         import jobspan.arrays.checked  # noqa: F401  to be guided by
 
-        _guided(options.inputs, 60 * options.minutes, options.seed)
+        _guided(judge, options.inputs, 60 * options.minutes, options.seed)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     _at_random(judge, options.inputs, time.monotonic() + 60 * options.minutes, options.seed)
-    total = sum(count for name, count in outcomes.items() if name.startswith("file"))
-    print(f"fuzz: {total} inputs; " + ", ".join(f"{count} {name}" for name, count in sorted(outcomes.items())))
+    shutil.rmtree(os.path.dirname(path))
+    total = sum(count for (what, _), count in outcomes.items() if what == "file")
+    told = (f"{count} {what}: {outcome}" for (what, outcome), count in sorted(outcomes.items()))
+    print(f"fuzz: {total} inputs; {', '.join(told)}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(f"fuzz: no crash, nothing run, none slower than {SLOW_S:g} s; {peak} MB at most")
 

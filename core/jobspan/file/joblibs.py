@@ -12,6 +12,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -107,11 +108,17 @@ def _read(file: Any, trust: Trust | None, reading: _Reading) -> Any:
     if trust is None:
         reader: Any = _JoblibUnpickler(file, find_anything)
     else:
-        from jobspan.file.data import DataUnpickler
-
-        reader = type("DataJoblibUnpickler", (_ReadsArrays, DataUnpickler), {})(file, trust)
+        reader = _find_data_unpickler()(file, trust)
     reader.reading = reading
     return reader.load()
+
+
+@cache  # to make a class takes as long as to read a small file
+def _find_data_unpickler() -> Any:
+    """The class for files that are not trusted; its module is imported only where there are some."""
+    from jobspan.file.data import DataUnpickler
+
+    return type("DataJoblibUnpickler", (_ReadsArrays, DataUnpickler), {})
 
 
 class _ReadsArrays(_Base):  # type: ignore[misc]  # see above
