@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import os
 import pickle
 import random
 import sys
 import types
+import uuid
+from collections import OrderedDict, deque
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -247,6 +250,69 @@ def slices(times: int) -> bytes:
     return b"".join([*parts, b"h", bytes([100 + times]), b"K\x01u."])
 
 
+def named() -> dict[str, Any]:
+    """Functions and classes of the kind that a pickle of plain values names."""
+    found: dict[str, Any] = {"set": set, "OrderedDict": OrderedDict, "date": dt.date, "UUID": uuid.UUID}
+    if np is not None:
+        found |= {"ndarray": np.ndarray, "recarray": np.recarray, "dtype": np.dtype, "record": np.record}
+    return found
+
+
+def _put_into_itself(items: list[Any]) -> list[Any]:
+    items.append(items)
+    return items
+
+
+HOLDERS: dict[str, Any] = {
+    "itself": lambda each: each,
+    "in a list": lambda each: [1, each],
+    "in a tuple in a tuple": lambda each: ((each,), 1),
+    "as a value of a dict": lambda each: {"subclass": each},
+    "as a key of a dict": lambda each: {each: 1},
+    "in a set": lambda each: {1, each},
+    "in a slice": lambda each: slice(each, None, None),
+    "in a deque": lambda each: deque([each]),
+    "in a cycle": lambda each: _put_into_itself([each]),
+}
+
+
+@pytest.mark.parametrize("write", writers())
+@pytest.mark.parametrize("how", HOLDERS)
+@pytest.mark.parametrize("each", named())
+def test_a_class_in_the_place_of_a_value_is_refused_by_name(each: str, how: str, write: Any, path: Path) -> None:
+    kind = named()[each]
+    write(HOLDERS[how](kind), path)
+    with pytest.raises(UntrustedError, match=rf"\.{each} itself"):
+        load(path, trusted="data")
+    assert not inspect(path).is_data
+    found = load(path, trusted=[kind])
+    assert jobspan.hash(found) == jobspan.hash(HOLDERS[how](kind))
+
+
+@needs_numpy
+@pytest.mark.parametrize("write", writers())
+def test_a_class_in_an_array_of_objects_is_refused_by_name(write: Any, path: Path) -> None:
+    write(np.array([1, set], dtype=object), path)
+    with pytest.raises(UntrustedError, match=r"builtins\.set itself"):
+        load(path, trusted="data")
+    assert not inspect(path).is_data
+
+
+def test_what_has_not_been_given_its_state_is_refused(path: Path) -> None:
+    path.write_bytes(op(name("uuid", "UUID"), (), pickle.NEWOBJ))
+    with pytest.raises(UntrustedError, match=r"uuid\.UUID"):
+        load(path, trusted="data")
+    path.write_bytes(op(name("joblib.numpy_pickle", "NumpyArrayWrapper"), (), pickle.NEWOBJ))
+    with pytest.raises(UntrustedError, match="NumpyArrayWrapper"):
+        load(path, trusted="data")
+
+
+def test_a_class_that_is_named_and_dropped_is_no_matter(path: Path) -> None:
+    path.write_bytes(op(name("builtins", "set") + b"]q\x64h\x64a0", [1]))
+    assert load(path, trusted="data") == [1]
+    assert inspect(path).is_data
+
+
 def test_objects_that_are_no_plain_containers_are_not_changed(path: Path) -> None:
     for hostile in (Setting(bytearray, (b"abc",), 0, 1), [Setting(range, (1, 2, 1), 0, 1)]):
         path.write_bytes(pickle.dumps(hostile))
@@ -270,11 +336,11 @@ def test_keys_are_plain_values(path: Path) -> None:
 
 def test_calls_do_not_multiply_the_memory_that_a_file_takes(path: Path) -> None:
     megabyte = bytes(1 << 20)
-    calls = b"h\x64h\x65\x85R" * 200  # a bytearray of the same bytes, over and over
     start = name("builtins", "bytearray") + b"q\x640" + put(megabyte) + b"q\x650"
-    path.write_bytes(op(start + b"](" + calls + b"e"))
-    with pytest.raises(DamagedFileError, match="more memory"):
-        load(path, trusted="data")
+    for call in (b"h\x64h\x65\x85R", b"(h\x64h\x65o"):  # a bytearray of the same bytes, over and over
+        path.write_bytes(op(start + b"](" + call * 200 + b"e"))
+        with pytest.raises(DamagedFileError, match="more memory"):
+            load(path, trusted="data")
 
 
 @needs_numpy

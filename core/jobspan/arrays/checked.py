@@ -30,10 +30,27 @@ class Marker:
         self.kind = kind
 
 
+def kind_of(stand_in: Any) -> type:
+    """The class of arrays, or of their elements, that a file means by what it names."""
+    means = getattr(stand_in, "means", None)
+    if type(means) is not Marker:
+        raise ValueError("no class of arrays")
+    return means.kind
+
+
+def _kind_of_arrays(stand_in: Any) -> Any:
+    kind = kind_of(stand_in)
+    if not issubclass(kind, np.ndarray):
+        raise ValueError("no class of arrays")  # noqa: TRY004  of what the file says
+    return kind
+
+
 def _dtype(code: Any, _align: Any = False, _copy: Any = False) -> Any:
-    if type(code) is Marker and code.kind is np.record:
+    if type(code) is not str:
+        if kind_of(code) is not np.record:
+            raise ValueError("no type of elements")
         return np.dtype(np.record)
-    if type(code) is not str or len(code) > 12 or code[:1] not in {*_KINDS, "M", "m", "O", "b", "?"}:
+    if len(code) > 12 or code[:1] not in {*_KINDS, "M", "m", "O", "b", "?"}:
         raise ValueError("no type of elements")
     return _bounded(np.dtype(code))
 
@@ -151,31 +168,28 @@ def _strided(buffer: Any, dtype: Any, shape: Any, strides: Any, offset: Any) -> 
 
 
 def _subclass(kind: Any, array: Any, state: Any) -> Any:
-    if type(kind) is not Marker or not issubclass(kind.kind, np.ndarray):
+    found = _kind_of_arrays(kind)
+    if type(array) not in (np.ndarray, np.memmap) or found is np.ma.MaskedArray or not set(state or ()) <= {"_getitem"}:
         raise ValueError("no array of a known class")
-    if (
-        type(array) not in (np.ndarray, np.memmap)
-        or kind.kind is np.ma.MaskedArray
-        or not set(state or ()) <= {"_getitem"}
-    ):
-        raise ValueError("no array of a known class")
-    return array.view(kind.kind)
+    return array.view(found)
 
 
 def _masked(kind: Any, data: Any, mask: Any, fill_value: Any, is_hard: Any, own: Any) -> Any:
-    if type(kind) is not Marker or kind.kind is not np.ma.MaskedArray:
+    found = _kind_of_arrays(kind)
+    if found is not np.ma.MaskedArray:
         raise ValueError("no masked array")
     if not isinstance(data, np.ndarray) or not set(own) <= {"_optinfo", "_basedict"}:
         raise ValueError("no parts of a masked array")
     if mask is not None and (not isinstance(mask, np.ndarray) or mask.shape != data.shape):
         raise ValueError("a mask of another shape")
-    return rebuild.masked(kind.kind, data, mask, fill_value, bool(is_hard), {})
+    return rebuild.masked(found, data, mask, fill_value, bool(is_hard), {})
 
 
 def _reconstruct(kind: Any, shape: Any, code: Any) -> Any:
-    if type(kind) is not Marker or not issubclass(kind.kind, np.ndarray) or shape != (0,) or code not in (b"b", "b"):
+    found = _kind_of_arrays(kind)
+    if found is np.ma.MaskedArray or shape != (0,) or code not in (b"b", "b"):
         raise ValueError("no empty array")
-    return np.ndarray((0,), np.int8).view(kind.kind)
+    return np.ndarray((0,), np.int8).view(found)
 
 
 def _set_array(state: Any) -> Any:
@@ -201,19 +215,20 @@ def _scalar(dtype: Any, data: Any) -> Any:
     return np.ndarray((), dtype, data)[()]
 
 
-def check_record(state: Any) -> None:
-    """Raise unless joblib could have told of an array like this."""
+def check_record(state: Any) -> dict[str, Any]:
+    """What joblib told of an array; raises unless it could have told this."""
     if type(state) is not dict or not all(type(name) is str for name in state):
         raise ValueError("nothing that tells of an array")
-    dtype, kind = state["dtype"], state["subclass"]
+    dtype, kind = state["dtype"], _kind_of_arrays(state["subclass"])
     if dtype != np.dtype(object):
         _plain(dtype)
-    if type(kind) is not Marker or kind.kind is np.ma.MaskedArray or type(state["allow_mmap"]) is not bool:
+    if kind is np.ma.MaskedArray or type(state["allow_mmap"]) is not bool:
         raise ValueError("nothing that tells of an array")
     _shape(state["shape"])
     _order(state["order"])
     if type(state.get("numpy_array_alignment_bytes")) not in (int, type(None)):
         raise ValueError("nothing that tells of an array")
+    return {**state, "subclass": kind}
 
 
 def set_state(obj: Any, state: Any) -> Any:

@@ -138,10 +138,8 @@ class Contents:
         from jobspan.file.data import DataUnpickler
 
         unpickler: Any = DataUnpickler(text, how.trust, buffers)
-        find = unpickler.find
-        unpickler.find = lambda module, name: (
-            _turning(module, name, find(module, name)) if how.native else find(module, name)
-        )
+        if how.native:
+            unpickler.find = lambda module, name: _turning(module, name, how.trust.find(module, name))
         try:
             return unpickler.load()
         except (JobspanError, MemoryError):
@@ -257,6 +255,9 @@ def _turning(module: str, name: str, found: Any) -> Any:
         return found
     from jobspan.arrays.rebuild import as_native
 
+    if (means := getattr(found, "means", None)) is not None:  # a stand-in remains one
+        found.means = lambda *arguments: as_native(means(*arguments))
+        return found
     return lambda *arguments: as_native(found(*arguments))
 
 
