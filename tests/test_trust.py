@@ -372,6 +372,62 @@ def test_views_do_not_lead_outside_of_what_is_mapped(mode: str | None, path: Pat
         load(path, mmap_mode=mode, trusted="data")
 
 
+def records_of_objects() -> dict[str, Any]:
+    """Arrays whose elements have fields that are objects, and others."""
+    if np is None:
+        return {}
+    mixed = np.dtype([("o", "O"), ("f", ">f8"), ("s", "U3")])
+    nested = np.dtype([("o", "O", (2,)), ("n", [("q", "O"), ("i", "i1")])])
+    found = {"zeros": np.zeros(3, [("o", "O")]), "mixed": np.zeros(2, mixed), "nested": np.zeros((2, 3), nested)}
+    found["mixed"][:] = [({"a": [1]}, 2.5, "abc"), ("text", 3.5, "")]
+    found["nested"]["n"]["q"][1, 2] = (1, None)
+    return found | {
+        "Fortran": np.asfortranarray(found["nested"]),
+        "record array": found["mixed"].view(np.recarray),
+        "aligned": np.zeros(2, np.dtype([("i", "i1"), ("o", "O")], align=True)),
+        "one": found["zeros"][0],
+        "none": np.zeros(0, mixed),
+        "big-endian": np.zeros(2, mixed.newbyteorder(">")),
+    }
+
+
+@pytest.mark.parametrize("write", writers())
+@pytest.mark.parametrize("name", records_of_objects())
+def test_records_with_objects_are_data_if_these_are(name: str, write: Any, path: Path) -> None:
+    array = records_of_objects()[name]
+    write(array, path)
+    found = load(path, trusted="data")
+    assert (type(found), found.dtype) == (type(array), load(path).dtype)
+    assert jobspan.hash(found) == jobspan.hash(load(path))
+    assert inspect(path).is_data
+    array = np.zeros(2, [("f", "f8"), ("o", "O")])
+    array["o"][1] = kinds.Plain(1)
+    write(array, path)
+    with pytest.raises(UntrustedError, match=r"kinds\.Plain"):
+        load(path, trusted="data")
+    assert not inspect(path).is_data
+
+
+@needs_numpy
+def test_objects_do_not_share_their_memory_with_numbers(path: Path) -> None:
+    state = 3, "|", None, ("a", "b"), {"a": (np.dtype("O"), 0), "b": (np.dtype("i8"), 0)}, 8, 1, 27
+    overlapping = Call(np.dtype, "V8", False, True)
+    overlapping.call = *overlapping.call, state
+    path.write_bytes(pickle.dumps(overlapping))
+    with pytest.raises(DamagedFileError, match="objects lie in other fields"):
+        load(path, trusted="data")
+
+
+@needs_numpy
+def test_records_of_few_bytes_in_a_file_do_not_take_many(path: Path) -> None:
+    one = np.zeros(1, [("o", "O"), ("s", "S1000000")])
+    path.write_bytes(pickle.dumps(one))
+    assert load(path, trusted="data")["o"] == [0]
+    path.write_bytes(pickle.dumps(np.repeat(one, 100)))
+    with pytest.raises(DamagedFileError, match="more memory"):
+        load(path, trusted="data")
+
+
 @needs_numpy
 def test_a_single_element_takes_no_gigabytes(path: Path) -> None:
     path.write_bytes(op(name("numpy", "dtype"), ("S2147483647", False, True), pickle.REDUCE))

@@ -3,14 +3,15 @@
 numpy's own ways to set the state of arrays and types believe what they are told, and can be made to read memory that is
 not theirs; so nothing of that is used here.
 
-Invariant: an array is made only of bytes that are there, and of a type whose elements are no objects; one of objects,
-only of a list with as many elements as it has.
+Invariant: an array is made only of bytes that are there, and of a type whose elements hold no objects; one that holds
+objects, only of a list with as many elements as it has.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -62,14 +63,13 @@ def _set_dtype(dtype: Any, state: Any) -> Any:
         raise ValueError("no state of a type")
     if subarray is not None:
         base, shape = subarray
-        made = np.dtype((_plain(base), _shape(shape)))
+        made = np.dtype((_known(base), _shape(shape)))
         if _depth(made) > _DEEPEST:
             raise ValueError("a type is nested too deeply")
     elif names is not None:
-        formats = [_plain(fields[name][0]) for name in names]
+        formats = [_known(fields[name][0]) for name in names]
         offsets = [_length(fields[name][1]) for name in names]
-        if any(offset + each.itemsize > _length(size) for offset, each in zip(offsets, formats, strict=True)):
-            raise ValueError("a field lies outside of its record")
+        _check_places(formats, offsets, _length(size))
         made = np.dtype({"names": list(names), "formats": formats, "offsets": offsets, "itemsize": size})
         if _depth(made) > _DEEPEST:
             raise ValueError("a type is nested too deeply")
@@ -88,6 +88,16 @@ def _set_dtype(dtype: Any, state: Any) -> Any:
     if _bounded(made).names is not None and dtype.type is np.record:
         return np.dtype((np.record, made))
     return made.newbyteorder(order) if order in "<>" and made.names is None else made
+
+
+def _check_places(formats: list[Any], offsets: list[int], size: int) -> None:
+    """Raise unless fields lie in their record, and, where there are objects, not in each other."""
+    places = sorted((offset, offset + each.itemsize) for offset, each in zip(offsets, formats, strict=True))
+    if any(end > size for _, end in places):
+        raise ValueError("a field lies outside of its record")
+    overlap = any(start < end for (_, end), (start, _) in pairwise(places))
+    if overlap and any(each.hasobject for each in formats):
+        raise ValueError("objects lie in other fields")
 
 
 def _bounded(dtype: Any) -> Any:
@@ -116,8 +126,15 @@ def _depth(dtype: Any) -> int:
 
 def _plain(dtype: Any) -> Any:
     """The type itself, if its elements are bytes."""
-    if not isinstance(dtype, np.dtype) or dtype.hasobject or dtype.char == "T":
+    if _known(dtype).hasobject:
         raise ValueError("elements that are no bytes")
+    return dtype
+
+
+def _known(dtype: Any) -> Any:
+    """The type itself, if its elements are bytes, objects, or records of both."""
+    if not isinstance(dtype, np.dtype) or dtype.char == "T":
+        raise ValueError("no elements of a known type")
     return dtype
 
 
@@ -192,24 +209,38 @@ def _reconstruct(kind: Any, shape: Any, code: Any) -> Any:
     return np.ndarray((0,), np.int8).view(found)
 
 
-def _set_array(state: Any) -> Any:
+def _set_array(state: Any, spend: Callable[[int], None]) -> Any:
     """The array that a pickled state describes."""
     _version, shape, dtype, is_fortran, data = state
     shape, order = _shape(shape), "F" if is_fortran else "C"
     if type(data) is list:
-        if not isinstance(dtype, np.dtype) or dtype != np.dtype(object) or len(data) != math.prod(shape):
+        if len(data) != math.prod(shape):
             raise ValueError("a list that is no array")
-        flat = np.empty(len(data), object)
-        for number, each in enumerate(data):
-            flat[number] = each
-        return flat.reshape(shape, order=order)  # type: ignore[call-overload]  # one of the two
+        spend(len(data) * _known(dtype).itemsize)
+        return _of_objects(data, dtype).reshape(shape, order=order)
     if type(data) is not bytes:
         raise ValueError("elements that are no bytes")
     _fits(data, _plain(dtype), shape)
     return rebuild.from_bytes(data, dtype, shape, order)  # type: ignore[arg-type]  # one of the two
 
 
+def _of_objects(items: list[Any], dtype: Any) -> Any:
+    """An array of these, or of records with these in their fields."""
+    if not dtype.hasobject or dtype.subdtype is not None:
+        raise ValueError("a list that is no array")
+    flat = np.empty(len(items), dtype)
+    for number, each in enumerate(items):
+        if dtype.names is not None and (type(each) is not tuple or len(each) != len(dtype.names)):
+            raise ValueError("a record with other fields")
+        flat[number] = each
+    return flat
+
+
 def _scalar(dtype: Any, data: Any) -> Any:
+    if _known(dtype).names is not None and dtype.hasobject:
+        if type(data) is not np.ndarray or data.shape != () or data.dtype != dtype:
+            raise ValueError("no record")
+        return data[()]
     if type(data) is not bytes or len(data) != _plain(dtype).itemsize:
         raise ValueError("no bytes of a scalar")
     return np.ndarray((), dtype, data)[()]
@@ -220,8 +251,7 @@ def check_record(state: Any) -> dict[str, Any]:
     if type(state) is not dict or not all(type(name) is str for name in state):
         raise ValueError("nothing that tells of an array")
     dtype, kind = state["dtype"], _kind_of_arrays(state["subclass"])
-    if dtype != np.dtype(object):
-        _plain(dtype)
+    _known(dtype)
     if kind is np.ma.MaskedArray or type(state["allow_mmap"]) is not bool:
         raise ValueError("nothing that tells of an array")
     _shape(state["shape"])
@@ -231,13 +261,13 @@ def check_record(state: Any) -> dict[str, Any]:
     return {**state, "subclass": kind}
 
 
-def set_state(obj: Any, state: Any) -> Any:
-    """An array or a type with this state; in a new object, where it is another."""
+def set_state(obj: Any, state: Any, spend: Callable[[int], None]) -> Any:
+    """An array or a type with this state, in a new object; `spend` raises if that takes too many bytes."""
     if type(state) is not tuple:
         raise ValueError("no state")
     if isinstance(obj, np.dtype):
         return _set_dtype(obj, state)
-    array = _set_array(state)
+    array = _set_array(state, spend)
     return array if type(obj) is np.ndarray else array.view(type(obj))
 
 

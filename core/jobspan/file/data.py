@@ -146,7 +146,7 @@ class DataUnpickler(BuildingUnpickler):
         if numpy is not None and isinstance(obj, numpy.ndarray | numpy.dtype):
             from jobspan.arrays.checked import set_state
 
-            return set_state(obj, state)
+            return set_state(obj, state, self._spend_bytes)
         if type(obj).__module__ == "uuid" and isinstance(state, dict) and isinstance(state.get("int"), int):
             return type(obj)(int=state["int"] & ((1 << 128) - 1))
         if self.trust.may_build(obj):
@@ -246,7 +246,11 @@ class DataUnpickler(BuildingUnpickler):
 
     def _spend(self, arguments: Any) -> None:
         """Raise if calls were given more, over and over again, than stands in the file."""
-        self._spent += sum(len(each) for each in arguments if type(each) in _SIZED) if type(arguments) is tuple else 0
+        if type(arguments) is tuple:
+            self._spend_bytes(sum(len(each) for each in arguments if type(each) in _SIZED))
+
+    def _spend_bytes(self, nbytes: int) -> None:
+        self._spent += nbytes
         if self._spent > _FREE_BYTES + _SHARE * self._consumed():
             raise ValueError("it would take much more memory than it has bytes")
 
