@@ -63,7 +63,7 @@ def _pickle(obj: Any, path: Path) -> None:
 def test_plain_values_and_arrays_are_loaded_and_all_else_is_refused(name: str, write: Any, path: Path) -> None:
     obj = kinds.KINDS[name]()
     write(obj, path)
-    if name in DATA and not (name == "masked" and write is not dump):  # numpy's own pickle of that is a program
+    if name in DATA:
         assert jobspan.hash(load(path, trusted="data")) == jobspan.hash(obj)
         assert inspect(path).is_data
     else:
@@ -391,6 +391,16 @@ def records_of_objects() -> dict[str, Any]:
     }
 
 
+@needs_numpy
+@pytest.mark.parametrize("write", writers())
+def test_objects_keep_their_places_in_arrays_in_fortran_order(write: Any, path: Path) -> None:
+    array = np.asfortranarray(np.array([[1, "b", None], ["d", 5, [6]]], dtype=object))
+    write(array, path)
+    found = load(path, trusted="data")
+    assert found.tolist() == array.tolist()
+    assert found.flags.f_contiguous
+
+
 @pytest.mark.parametrize("write", writers())
 @pytest.mark.parametrize("name", records_of_objects())
 def test_records_with_objects_are_data_if_these_are(name: str, write: Any, path: Path) -> None:
@@ -406,6 +416,49 @@ def test_records_with_objects_are_data_if_these_are(name: str, write: Any, path:
     with pytest.raises(UntrustedError, match=r"kinds\.Plain"):
         load(path, trusted="data")
     assert not inspect(path).is_data
+
+
+def masked_arrays() -> dict[str, Any]:
+    """Of several kinds of elements."""
+    if np is None:
+        return {}
+    records = np.ma.array([(1, 2.0), (3, 4.0)], dtype=[("a", "i4"), ("b", ">f8")], mask=[(1, 0), (0, 0)])
+    records.fill_value = (7, 8.0)
+    return {
+        "nothing masked": np.ma.array([1.0, 2.0]),
+        "records": records,
+        "objects": np.ma.array([[1, None], ["a", [3]]], dtype=object, mask=[[0, 1], [0, 0]], order="F"),
+        "texts": np.ma.array(["a", "bc"], mask=[0, 1], fill_value="?"),
+        "none": np.ma.array([], dtype="i4"),
+        "of a matrix": np.ma.array(np.asarray([[1.0, 2.0]]).view(np.matrix), mask=[[0, 1]]),
+        "Fortran": np.ma.array(np.arange(6.0).reshape(2, 3), mask=[[0, 1, 0], [1, 0, 0]], order="F"),
+        "no dimension": np.ma.array(5, mask=True),
+    }
+
+
+@pytest.mark.parametrize("write", writers())
+@pytest.mark.parametrize("name", masked_arrays())
+def test_masked_arrays_are_data(name: str, write: Any, path: Path) -> None:
+    array = masked_arrays()[name]
+    write(array, path)
+    found = load(path, trusted="data")
+    assert jobspan.hash(found) == jobspan.hash(load(path))
+    assert (type(found), found.baseclass, found.shape) == (type(array), load(path).baseclass, array.shape)
+    assert inspect(path).is_data
+    found[...] = np.ma.masked
+    assert found.mask.all() if found.dtype.names is None else found.mask.tolist()
+
+
+@needs_numpy
+@pytest.mark.parametrize("part", ["mask", "data", "fill value"])
+def test_masked_arrays_are_made_of_as_many_bytes_as_they_have(part: str, path: Path) -> None:
+    function, arguments, state = np.ma.array([1.0, 2.0], mask=[0, 1]).__reduce__()
+    place, value = {"data": (4, bytes(8)), "mask": (5, bytes(100)), "fill value": (6, np.zeros(3))}[part]
+    changed = Call(function, *arguments)
+    changed.call = *changed.call, (*state[:place], value, *state[place + 1 :])
+    path.write_bytes(pickle.dumps(changed))
+    with pytest.raises(DamagedFileError, match=r"another size than its bytes|no value to fill"):
+        load(path, trusted="data")
 
 
 @needs_numpy

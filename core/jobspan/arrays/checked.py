@@ -209,6 +209,22 @@ def _reconstruct(kind: Any, shape: Any, code: Any) -> Any:
     return np.ndarray((0,), np.int8).view(found)
 
 
+def _reconstruct_masked(kind: Any, base: Any, shape: Any, code: Any) -> Any:
+    if _kind_of_arrays(kind) is not np.ma.MaskedArray:
+        raise ValueError("no masked array")
+    return np.ma.array(_reconstruct(base, shape, code))
+
+
+def _set_masked(base: Any, state: Any, spend: Callable[[int], None]) -> Any:
+    """The masked array that a pickled state describes; `base` is the class of what it masks."""
+    _version, shape, dtype, is_fortran, data, mask, fill_value = state
+    if fill_value is not None and not (isinstance(fill_value, np.ndarray) and fill_value.shape == ()):
+        raise ValueError("no value to fill with")
+    array = _set_array((1, shape, dtype, is_fortran, data), spend).view(base)
+    hidden = _set_array((1, shape, np.ma.make_mask_descr(dtype), is_fortran, mask), spend)
+    return rebuild.masked(np.ma.MaskedArray, array, hidden, fill_value, False, {})
+
+
 def _set_array(state: Any, spend: Callable[[int], None]) -> Any:
     """The array that a pickled state describes."""
     _version, shape, dtype, is_fortran, data = state
@@ -217,7 +233,8 @@ def _set_array(state: Any, spend: Callable[[int], None]) -> Any:
         if len(data) != math.prod(shape):
             raise ValueError("a list that is no array")
         spend(len(data) * _known(dtype).itemsize)
-        return _of_objects(data, dtype).reshape(shape, order=order)
+        made = _of_objects(data, dtype).reshape(shape)  # they stand in C order, whatever the array's is
+        return made.copy("F") if is_fortran else made
     if type(data) is not bytes:
         raise ValueError("elements that are no bytes")
     _fits(data, _plain(dtype), shape)
@@ -267,6 +284,8 @@ def set_state(obj: Any, state: Any, spend: Callable[[int], None]) -> Any:
         raise ValueError("no state")
     if isinstance(obj, np.dtype):
         return _set_dtype(obj, state)
+    if type(obj) is np.ma.MaskedArray:
+        return _set_masked(obj.baseclass, state, spend)
     array = _set_array(state, spend)
     return array if type(obj) is np.ndarray else array.view(type(obj))
 
@@ -278,6 +297,7 @@ CHECKED: dict[str, Callable[..., Any] | Marker] = {
     "masked": _masked,
     "dtype": _dtype,
     "_reconstruct": _reconstruct,
+    "_mareconstruct": _reconstruct_masked,
     "scalar": _scalar,
     "_frombuffer": _array,
     "ndarray": Marker(np.ndarray),

@@ -204,7 +204,7 @@ _NUMPY = {
     *(("numpy", name) for name in ("dtype", "ndarray", "recarray", "record", "matrix", "rec.recarray", "rec.record")),
     *(("numpy.rec", name) for name in ("recarray", "record")),
     ("numpy.ma", "MaskedArray"),
-    ("numpy.ma.core", "MaskedArray"),
+    *(("numpy.ma.core", name) for name in ("MaskedArray", "_mareconstruct")),
     *(("numpy._core.multiarray", name) for name in ("_reconstruct", "scalar")),
     ("numpy._core.numeric", "_frombuffer"),
 }
