@@ -29,7 +29,7 @@ import jobspan
 import kinds
 from jobspan.file import contents, layout, write
 from jobspan.file.data import DataUnpickler, Trust
-from test_trust import DATA, mutate
+from test_trust import DATA, masked_arrays, mutate, records_of_objects
 
 MEMORY_BYTES = 4 << 30
 SLOW_S = 1.0
@@ -42,10 +42,8 @@ outcomes: Counter[tuple[str, str]] = Counter()
 def seeds() -> list[bytes]:
     """Files and pickles of all kinds of plain values and arrays."""
     found = []
-    for name in sorted(DATA):
-        if name.startswith(("long", "many")):
-            continue
-        obj = kinds.PORTABLE[name]()
+    objects = [kinds.PORTABLE[name]() for name in sorted(DATA) if not name.startswith(("long", "many"))]
+    for obj in [*objects, *records_of_objects().values(), *masked_arrays().values()]:
         for compress in (0, "zlib", "lzma"):
             file = io.BytesIO()
             jobspan.dump([obj, bytes(1500)], file, compress=compress)
