@@ -77,15 +77,15 @@ class Judge:
     def __call__(self, data: bytes) -> None:
         """Raise if something comes of it that should not."""
         os.ftruncate(self._descriptor, os.pwrite(self._descriptor, data, 0))
-        begun = time.perf_counter()
+        begun = time.process_time()  # the machine may be busy with something else
         for what, read in (("file", _as_file), ("pickle", _as_pickle), ("inspected", self._inspect)):
             try:
                 read(data)
                 outcomes[what, "read"] += 1
             except (jobspan.UntrustedError, jobspan.DamagedFileError) as error:
                 outcomes[what, type(error).__name__] += 1
-        if time.perf_counter() - begun > SLOW_S:
-            raise AssertionError(f"{time.perf_counter() - begun:.1f} s")
+        if (seconds := time.process_time() - begun) > SLOW_S:
+            raise AssertionError(f"it took {seconds:.1f} s")
 
     def _inspect(self, _data: bytes) -> None:
         jobspan.inspect(self._path)

@@ -10,7 +10,6 @@ is taken is in proportion to the bytes that are there; and what is returned hold
 
 from __future__ import annotations
 
-import gc
 import pickle
 import sys
 import weakref
@@ -124,10 +123,8 @@ class DataUnpickler(BuildingUnpickler):
         unfit.clear()
         self._named.clear()
         self._begun.clear()
-        if any(alive() is not None for _, alive in watched):  # what is still there is in the object, or in a cycle
-            gc.collect()
         for name, alive in watched:
-            if alive() is not None:
+            if alive() is not None:  # it is in the object, or in a cycle that the pickle has made and dropped
                 self.trust.hold(name)
         return made
 
