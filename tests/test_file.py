@@ -18,6 +18,7 @@ import threading
 import time
 import warnings
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -398,6 +399,34 @@ def test_a_compressor_can_be_registered(tmp_path: Path) -> None:
     codecs._made.clear()
     with pytest.raises(DamagedFileError, match="register_compressor"):
         load(tmp_path / "a.turned")
+
+
+class Broken:
+    """A compressor that works as long as nobody has broken it."""
+
+    def __init__(self) -> None:
+        self.result: Any = None
+
+    def compress(self, data: Any, level: Any) -> Any:
+        return zlib.compress(data) if self.result is None else self.result()
+
+    def decompress(self, data: Any) -> Any:
+        return zlib.decompress(data) if self.result is None else self.result()
+
+
+@pytest.mark.parametrize("result", [lambda: 1 / 0, lambda: "text", lambda: [1, 2, 3]])
+def test_a_compressor_that_fails_is_named(result: Callable[[], Any], path: Path) -> None:
+    broken = Broken()
+    register_compressor("broken", broken, force=True)
+    obj = [bytes(5000), list(range(1000))]
+    dump(obj, path, compress="broken")
+    broken.result = result
+    with pytest.raises(errors.JobspanError, match=r"'broken'.* cannot compress .*Error: "):
+        dump(obj, path, compress="broken")
+    with pytest.raises(DamagedFileError, match=r"at byte \d+ cannot be decompressed by 'broken' \(\w+Error: "):
+        load(path)
+    broken.result = None
+    assert load(path) == obj
 
 
 @pytest.mark.skipif(find_spec("joblib") is None, reason="needs joblib")

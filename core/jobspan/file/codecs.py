@@ -124,7 +124,25 @@ def register_compressor(name: str, compressor: Any, force: bool = False) -> None
             f"compresslevel) and decompressor_file(file); {compressor!r} has neither."
         )
     extension = getattr(compressor, "extension", "")
-    _made[name] = Codec(name, extension, range(-1_000, 1_000), compress, _whole(decompress))
+    _made[name] = Codec(name, extension, range(-1_000, 1_000), _blaming(name, compress), _whole(decompress))
+
+
+def _blaming(name: str, compress: Callable[[Any, int | None], Any]) -> Callable[[Any, int | None], bytes]:
+    """The same function; what it raises, and what it returns that is none, is said to be this compressor's."""
+
+    def named(data: Any, level: int | None) -> bytes:
+        try:
+            packed = bytes(memoryview(compress(data, level)))
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise JobspanError(
+                f"nothing was dumped: the compressor {name!r}, which register_compressor was given, cannot compress "
+                f"{len(data)} bytes at level {level} ({type(error).__name__}: {error})."
+            ) from error
+        return packed
+
+    return named
 
 
 def _by_files(compressor: Any) -> tuple[Callable[[Any, int | None], bytes], Callable[[Any], bytes]]:

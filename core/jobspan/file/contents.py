@@ -233,7 +233,8 @@ class Contents:
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001  each compressor has its own
-            damaged(self._name, f"what is at byte {start} cannot be decompressed ({error})")
+            what = f"what is at byte {start} cannot be decompressed by {self.index.codec!r}"
+            damaged(self._name, f"{what} ({type(error).__name__}: {error})")
 
 
 class Unpickler(pickle.Unpickler):

@@ -67,6 +67,8 @@ def dump(
         If something in the object cannot be pickled. The message says what, and where it is.
     ValueError
         If there is no such compressor or level, or `filename` is neither name nor file.
+    JobspanError
+        If a compressor is not installed, or one that was registered fails.
     OSError
         If the file cannot be written.
 
