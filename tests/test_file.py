@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 import jobspan
 import kinds
 from jobspan import DamagedFileError, FallbackWarning, UnpicklableError, dump, errors, host, load, register_compressor
-from jobspan.file import codecs, layout, plan
+from jobspan.file import codecs, layout, plan, replacing
 from pythons import VERSIONS, find_python, run_python
 
 np = kinds.np
@@ -513,6 +513,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
 def test_a_kill_at_any_moment_leaves_the_old_file_or_the_new_one(path: Path) -> None:
     script = f"""
         import itertools, jobspan
+        jobspan.dump([0], {str(path)!r})  # so that all is imported
         print("ready", flush=True)
         for number in itertools.count(1):
             jobspan.dump([number] + [bytes([number % 256]) * 300_000] * 3 + [bytearray(2_000_000)], {str(path)!r})
@@ -553,6 +554,88 @@ def test_who_reads_while_others_write_finds_a_whole_file(path: Path) -> None:
         for writer in writers:
             writer.join()
     assert os.listdir(path.parent) == [path.name]
+
+
+# What killed processes leave
+
+
+def leave(path: Path, number: int, seconds: float) -> Path:
+    """What a dump has left beside a file, so many seconds ago."""
+    left = Path(f"{path.parent}/.{path.name}.{replacing._machine()}.{number}.tmp")
+    left.write_bytes(b"half")
+    os.utime(left, (time.time() - seconds,) * 2)
+    return left
+
+
+@needs_processes
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_what_a_killed_dump_has_left_is_removed_by_the_next_one(path: Path) -> None:
+    script = f"""
+        import jobspan, os, signal
+        class Killing:
+            def compress(self, data, level):
+                os.kill(os.getpid(), signal.SIGKILL)
+            def decompress(self, data):
+                return data
+        jobspan.register_compressor("killing", Killing())
+        jobspan.dump(bytes(5000), {str(path)!r}, compress="killing")
+    """
+    for _ in range(2):  # the second meets what the first has left, which is too young yet
+        assert (
+            subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False).returncode == -signal.SIGKILL
+        )
+    left = [each for each in path.parent.iterdir() if each.name.endswith(".tmp")]
+    assert len(left) == 2
+    dump(1, path)
+    assert all(each.exists() for each in left)
+    for each in left:
+        os.utime(each, (time.time() - 120,) * 2)
+    dump(2, path)
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.skipif(sys.platform == "emscripten" or os.name != "posix", reason="there are no locks here")
+def test_what_somebody_is_writing_is_left_alone_however_old_it_is(path: Path) -> None:
+    import fcntl
+
+    mine, dead = leave(path, 0, 200_000), leave(path, 1, 120)
+    with mine.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        dump(1, path)
+        assert (mine.exists(), dead.exists()) == (True, False)
+    dump(2, path)
+    assert os.listdir(path.parent) == [path.name]
+    assert load(path) == 2
+
+
+def test_where_there_are_no_locks_only_a_days_age_tells(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replacing, "_try_lock", lambda descriptor: None)
+    younger, older = leave(path, 0, 7200), leave(path, 1, 100_000)
+    dump(1, path)
+    assert (younger.exists(), older.exists()) == (True, False)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+def test_what_is_no_file_of_ours_is_left_alone(path: Path) -> None:
+    other = path.parent / "other"
+    other.write_text("mine")
+    os.utime(other, (0, 0))
+    link, folder = leave(path, 0, 0), leave(path, 1, 0)
+    link.unlink()
+    link.symlink_to(other)
+    folder.unlink()
+    folder.mkdir()
+    dump(1, path)
+    assert load(path) == 1
+    assert other.read_text() == "mine"
+    assert link.is_symlink()
+    assert folder.is_dir()
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "\N{SNOWMAN}" * 85, "\N{GRINNING FACE}" * 63])
+def test_names_may_be_as_long_as_the_file_system_allows(name: str, tmp_path: Path) -> None:
+    dump(1, tmp_path / name)
+    assert os.listdir(tmp_path) == [name]
 
 
 # What is refused

@@ -6,19 +6,18 @@ raised, nothing of the new one is left behind.
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from zlib import crc32
 
 from jobspan.errors import say_once
 from jobspan.file.layout import ALIGNMENT, HEADER_BYTES, PIECE, Header, Index, Segment, align
 from jobspan.file.plan import PROTOCOL, Plan, make_plan
+from jobspan.file.replacing import replacing
 from jobspan.persist.chunks import in_threads
 
 _AT_A_TIME = 64  # pieces that are compressed before they are written
@@ -99,9 +98,13 @@ def dump(
 
         with open_url(path, "wb") as file:
             _write(plan, codec, alignment, _Stream(file))
+    elif (mode := _mode_of(path)) is not None and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        with open(path, "wb") as file:  # a device or a pipe cannot be replaced
+            _write(plan, codec, alignment, _Stream(file))
     else:
-        with _replacing(path) as target:
-            _write(plan, codec, alignment, target)
+        target = os.path.realpath(path)  # where there is a link, what it leads to is replaced
+        with replacing(target, mode) as descriptor:
+            _write(plan, codec, alignment, _File(descriptor))
     return [path]
 
 
@@ -252,45 +255,9 @@ def _cut(stretches: Sequence[memoryview], start: int, end: int) -> Any:
     return b"".join(parts)
 
 
-@contextmanager
-def _replacing(path: str) -> Iterator[_Target]:
-    """A file that takes the place of another at the end, if nothing is raised."""
-    path = os.path.realpath(path)  # where there is a link, what it leads to is replaced
-    mode = None
-    with suppress(OSError):
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):  # a device or a pipe cannot be replaced
-            with open(path, "wb") as file:
-                yield _Stream(file)
-            return
-        mode = stat.S_IMODE(found.st_mode)
-    folder, name = os.path.split(path)
-    beside = os.path.join(folder, f".{name[:100]}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(errno.ENOENT, "there is no such folder to write a file in", folder)
-    descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+def _mode_of(path: str) -> int | None:
+    """What kind of file is there, and who may do what with it; None if there is none."""
     try:
-        try:
-            yield _File(descriptor)
-            if mode is not None and hasattr(os, "fchmod"):
-                os.fchmod(descriptor, mode)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(beside, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(beside)
-        raise
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: str) -> None:
-    """Make a file's new name safe on the disk, where that can be done."""
-    if os.name == "posix":
-        with suppress(OSError):  # some file systems cannot, and the file itself is safe
-            descriptor = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        return os.stat(path).st_mode
+    except OSError:
+        return None
