@@ -401,6 +401,27 @@ def test_a_compressor_can_be_registered(tmp_path: Path) -> None:
         load(tmp_path / "a.turned")
 
 
+@pytest.mark.parametrize("codec", needs_codec)
+@pytest.mark.parametrize("nbytes", [0, 1, 65_536, 65_537, 200_000])
+@pytest.mark.parametrize("make", [bytes, random.Random(5).randbytes], ids=["zeros", "random"])
+def test_a_piece_is_decompressed_to_the_bytes_it_was_or_not_at_all(
+    make: Callable[[int], bytes], nbytes: int, codec: str
+) -> None:
+    found = codecs.find_codec(codec)
+    piece = make(nbytes)
+    packed = found.compress(piece, None)
+    for _ in range(2):  # what is used again is as it was
+        target = bytearray(nbytes)
+        found.decompress(packed, memoryview(target))
+        assert target == piece
+        for wrong, room in ((packed[:-1], nbytes), (packed[: len(packed) // 2], nbytes), (b"", nbytes)):
+            with pytest.raises(Exception):  # noqa: B017, PT011  each compressor has its own
+                found.decompress(wrong, memoryview(bytearray(room)))
+        for room in {nbytes + 1, abs(nbytes - 1)}:
+            with pytest.raises(Exception):  # noqa: B017, PT011
+                found.decompress(packed, memoryview(bytearray(room)))
+
+
 class Broken:
     """A compressor that works as long as nobody has broken it."""
 

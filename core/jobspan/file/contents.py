@@ -180,20 +180,24 @@ class Contents:
             return self._read_in_order(number, starts, decompress)
         memory = _allocate(segment.size)
         view = memoryview(memory)
+        rooms: list[bytearray] = []  # one for each thread, since new memory costs more than what is done with it
+        longest = max(self.index.lengths[first:last], default=0)
 
         def read(piece: int) -> None:
             start, length = starts[piece], self.index.lengths[first + piece]
             begin = piece * self.index.piece
             target = view[begin : min(begin + self.index.piece, segment.size)]
             if length == target.nbytes:
-                self._source.fill(start, target)
-                data: Any = target
+                room, data = None, target
             else:
-                data = self._source.read(start, length)
+                room = rooms.pop() if rooms else bytearray(longest)
+                data = memoryview(room)[:length]
+            self._source.fill(start, data)
             if not (self._has_changed and number) and crc32(data) != self.index.crcs[first + piece]:
                 damaged(self._name, f"bytes {start} to {start + length} are not as they were written")
-            if data is not target:
+            if room is not None:
                 self._unpack(decompress, data, target, start)
+                rooms.append(room)
 
         in_threads(read, last - first)
         return memory
