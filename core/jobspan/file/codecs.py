@@ -15,7 +15,7 @@ from jobspan.errors import JobspanError
 LZMA_MEMORY = 1 << 28
 """Bytes that lzma may take to decompress: what a file says may be anything; its highest level needs a quarter."""
 
-_STEP = 1 << 16  # bytes that stay in the processor's cache, and in memory that need not be had from the system
+_STEP = 96 << 10  # bytes that stay in the processor's cache; from 128 kB on, memory is often had anew from the system
 
 
 class Codec(NamedTuple):
@@ -85,8 +85,11 @@ def add(codec: Codec) -> None:
     _made[codec.name] = codec
 
 
-def _limited(make: Callable[[], Any]) -> Callable[[Any, memoryview], None]:
-    """How to decompress by an object of `zlib`'s, `bz2`'s or `lzma`'s kind, and by those made like them."""
+def _limited(make: Callable[[], Any], feed: int = _STEP) -> Callable[[Any, memoryview], None]:
+    """How to decompress by an object of `zlib`'s, `bz2`'s or `lzma`'s kind, and by those made like them.
+
+    It is given `feed` bytes at a time: most of them copy what they do not use.
+    """
 
     def decompress(data: Any, target: memoryview) -> None:
         machine = make()
@@ -94,7 +97,7 @@ def _limited(make: Callable[[], Any]) -> Callable[[Any, memoryview], None]:
         rest: Any = b""
         while not machine.eof:
             if not rest and getattr(machine, "needs_input", True):
-                rest, packed = packed[:_STEP], packed[_STEP:]  # what is not used of it is copied each time
+                rest, packed = packed[:feed], packed[feed:]
             part = machine.decompress(rest, min(_STEP, target.nbytes - filled + 1))
             if not part and not rest and not packed and not machine.eof:
                 raise CorruptError("it does not end where it should")
@@ -173,7 +176,7 @@ def _lz4() -> Codec:
             return part
 
     contexts: list[Any] = []
-    return Codec("lz4", ".lz4", range(17), compress, _limited(Machine))
+    return Codec("lz4", ".lz4", range(17), compress, _limited(Machine, feed=1 << 30))
 
 
 def _zstd() -> Codec:
