@@ -129,7 +129,8 @@ def _guided(judge_one: Callable[[bytes], None], inputs: int, seconds: float, see
     """Does not return: libFuzzer ends the process, and tells how many inputs there were."""
     import atheris
 
-    for module in (contents, layout, sys.modules["jobspan.file.data"], sys.modules["jobspan.arrays.checked"]):
+    read = ("jobspan.file.data", "jobspan.file.named", "jobspan.arrays.checked")
+    for module in (contents, layout, *map(sys.modules.get, read)):
         for name, each in list(vars(module).items()):
             if getattr(each, "__module__", None) == module.__name__ and callable(each) and not isinstance(each, type):
                 setattr(module, name, atheris.instrument_func(each))
