@@ -18,6 +18,7 @@ import threading
 import time
 import warnings
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,7 +31,7 @@ from hypothesis import strategies as st
 import jobspan
 import kinds
 from jobspan import DamagedFileError, FallbackWarning, UnpicklableError, dump, errors, host, load, register_compressor
-from jobspan.file import codecs, layout, plan
+from jobspan.file import codecs, layout, plan, replacing
 from pythons import VERSIONS, find_python, run_python
 
 np = kinds.np
@@ -400,6 +401,55 @@ def test_a_compressor_can_be_registered(tmp_path: Path) -> None:
         load(tmp_path / "a.turned")
 
 
+@pytest.mark.parametrize("codec", needs_codec)
+@pytest.mark.parametrize("nbytes", [0, 1, codecs._STEP, codecs._STEP + 1, 300_000])
+@pytest.mark.parametrize("make", [bytes, random.Random(5).randbytes], ids=["zeros", "random"])
+def test_a_piece_is_decompressed_to_the_bytes_it_was_or_not_at_all(
+    make: Callable[[int], bytes], nbytes: int, codec: str
+) -> None:
+    found = codecs.find_codec(codec)
+    piece = make(nbytes)
+    packed = found.compress(piece, None)
+    for _ in range(2):  # what is used again is as it was
+        target = bytearray(nbytes)
+        found.decompress(packed, memoryview(target))
+        assert target == piece
+        for wrong, room in ((packed[:-1], nbytes), (packed[: len(packed) // 2], nbytes), (b"", nbytes)):
+            with pytest.raises(Exception):  # noqa: B017, PT011  each compressor has its own
+                found.decompress(wrong, memoryview(bytearray(room)))
+        for room in {nbytes + 1, abs(nbytes - 1)}:
+            with pytest.raises(Exception):  # noqa: B017, PT011
+                found.decompress(packed, memoryview(bytearray(room)))
+
+
+class Broken:
+    """A compressor that works as long as nobody has broken it."""
+
+    def __init__(self) -> None:
+        self.result: Any = None
+
+    def compress(self, data: Any, level: Any) -> Any:
+        return zlib.compress(data) if self.result is None else self.result()
+
+    def decompress(self, data: Any) -> Any:
+        return zlib.decompress(data) if self.result is None else self.result()
+
+
+@pytest.mark.parametrize("result", [lambda: 1 / 0, lambda: "text", lambda: [1, 2, 3]])
+def test_a_compressor_that_fails_is_named(result: Callable[[], Any], path: Path) -> None:
+    broken = Broken()
+    register_compressor("broken", broken, force=True)
+    obj = [bytes(5000), list(range(1000))]
+    dump(obj, path, compress="broken")
+    broken.result = result
+    with pytest.raises(errors.JobspanError, match=r"'broken'.* cannot compress .*Error: "):
+        dump(obj, path, compress="broken")
+    with pytest.raises(DamagedFileError, match=r"at byte \d+ cannot be decompressed by 'broken' \(\w+Error: "):
+        load(path)
+    broken.result = None
+    assert load(path) == obj
+
+
 @pytest.mark.skipif(find_spec("joblib") is None, reason="needs joblib")
 def test_joblibs_kind_of_compressor_can_be_registered(path: Path) -> None:
     import bz2
@@ -484,6 +534,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
 def test_a_kill_at_any_moment_leaves_the_old_file_or_the_new_one(path: Path) -> None:
     script = f"""
         import itertools, jobspan
+        jobspan.dump([0], {str(path)!r})  # so that all is imported
         print("ready", flush=True)
         for number in itertools.count(1):
             jobspan.dump([number] + [bytes([number % 256]) * 300_000] * 3 + [bytearray(2_000_000)], {str(path)!r})
@@ -524,6 +575,88 @@ def test_who_reads_while_others_write_finds_a_whole_file(path: Path) -> None:
         for writer in writers:
             writer.join()
     assert os.listdir(path.parent) == [path.name]
+
+
+# What killed processes leave
+
+
+def leave(path: Path, number: int, seconds: float) -> Path:
+    """What a dump has left beside a file, so many seconds ago."""
+    left = Path(f"{path.parent}/.{path.name}.{replacing._machine()}.{number}.tmp")
+    left.write_bytes(b"half")
+    os.utime(left, (time.time() - seconds,) * 2)
+    return left
+
+
+@needs_processes
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_what_a_killed_dump_has_left_is_removed_by_the_next_one(path: Path) -> None:
+    script = f"""
+        import jobspan, os, signal
+        class Killing:
+            def compress(self, data, level):
+                os.kill(os.getpid(), signal.SIGKILL)
+            def decompress(self, data):
+                return data
+        jobspan.register_compressor("killing", Killing())
+        jobspan.dump(bytes(5000), {str(path)!r}, compress="killing")
+    """
+    for _ in range(2):  # the second meets what the first has left, which is too young yet
+        assert (
+            subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False).returncode == -signal.SIGKILL
+        )
+    left = [each for each in path.parent.iterdir() if each.name.endswith(".tmp")]
+    assert len(left) == 2
+    dump(1, path)
+    assert all(each.exists() for each in left)
+    for each in left:
+        os.utime(each, (time.time() - 120,) * 2)
+    dump(2, path)
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.skipif(sys.platform == "emscripten" or os.name != "posix", reason="there are no locks here")
+def test_what_somebody_is_writing_is_left_alone_however_old_it_is(path: Path) -> None:
+    import fcntl
+
+    mine, dead = leave(path, 0, 200_000), leave(path, 1, 120)
+    with mine.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        dump(1, path)
+        assert (mine.exists(), dead.exists()) == (True, False)
+    dump(2, path)
+    assert os.listdir(path.parent) == [path.name]
+    assert load(path) == 2
+
+
+def test_where_there_are_no_locks_only_a_days_age_tells(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replacing, "_try_lock", lambda descriptor: None)
+    younger, older = leave(path, 0, 7200), leave(path, 1, 100_000)
+    dump(1, path)
+    assert (younger.exists(), older.exists()) == (True, False)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+def test_what_is_no_file_of_ours_is_left_alone(path: Path) -> None:
+    other = path.parent / "other"
+    other.write_text("mine")
+    os.utime(other, (0, 0))
+    link, folder = leave(path, 0, 0), leave(path, 1, 0)
+    link.unlink()
+    link.symlink_to(other)
+    folder.unlink()
+    folder.mkdir()
+    dump(1, path)
+    assert load(path) == 1
+    assert other.read_text() == "mine"
+    assert link.is_symlink()
+    assert folder.is_dir()
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "\N{SNOWMAN}" * 85, "\N{GRINNING FACE}" * 63])
+def test_names_may_be_as_long_as_the_file_system_allows(name: str, tmp_path: Path) -> None:
+    dump(1, tmp_path / name)
+    assert os.listdir(tmp_path) == [name]
 
 
 # What is refused

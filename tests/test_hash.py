@@ -289,6 +289,12 @@ def test_what_has_no_content_is_named(obj: Callable[[], Any], where: str) -> Non
     assert "register_hash" in str(caught.value)
 
 
+@needs_numpy
+def test_what_has_no_content_is_named_where_it_stands_in_an_array() -> None:
+    with pytest.raises(UnhashableError, match=r"the object\['cfg'\]\[1\] .* a _thread.lock"):
+        jobspan.hash({"cfg": np.array([1, threading.Lock()], dtype=object)})
+
+
 def test_what_is_nested_too_deeply_is_refused() -> None:
     deep: Any = []
     for _ in range(3_000):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import os
 import pickle
 import random
 import sys
 import types
+import uuid
+from collections import OrderedDict, deque
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -60,7 +63,7 @@ def _pickle(obj: Any, path: Path) -> None:
 def test_plain_values_and_arrays_are_loaded_and_all_else_is_refused(name: str, write: Any, path: Path) -> None:
     obj = kinds.KINDS[name]()
     write(obj, path)
-    if name in DATA and not (name == "masked" and write is not dump):  # numpy's own pickle of that is a program
+    if name in DATA:
         assert jobspan.hash(load(path, trusted="data")) == jobspan.hash(obj)
         assert inspect(path).is_data
     else:
@@ -247,6 +250,69 @@ def slices(times: int) -> bytes:
     return b"".join([*parts, b"h", bytes([100 + times]), b"K\x01u."])
 
 
+def named() -> dict[str, Any]:
+    """Functions and classes of the kind that a pickle of plain values names."""
+    found: dict[str, Any] = {"set": set, "OrderedDict": OrderedDict, "date": dt.date, "UUID": uuid.UUID}
+    if np is not None:
+        found |= {"ndarray": np.ndarray, "recarray": np.recarray, "dtype": np.dtype, "record": np.record}
+    return found
+
+
+def _put_into_itself(items: list[Any]) -> list[Any]:
+    items.append(items)
+    return items
+
+
+HOLDERS: dict[str, Any] = {
+    "itself": lambda each: each,
+    "in a list": lambda each: [1, each],
+    "in a tuple in a tuple": lambda each: ((each,), 1),
+    "as a value of a dict": lambda each: {"subclass": each},
+    "as a key of a dict": lambda each: {each: 1},
+    "in a set": lambda each: {1, each},
+    "in a slice": lambda each: slice(each, None, None),
+    "in a deque": lambda each: deque([each]),
+    "in a cycle": lambda each: _put_into_itself([each]),
+}
+
+
+@pytest.mark.parametrize("write", writers())
+@pytest.mark.parametrize("how", HOLDERS)
+@pytest.mark.parametrize("each", named())
+def test_a_class_in_the_place_of_a_value_is_refused_by_name(each: str, how: str, write: Any, path: Path) -> None:
+    kind = named()[each]
+    write(HOLDERS[how](kind), path)
+    with pytest.raises(UntrustedError, match=rf"\.{each} itself"):
+        load(path, trusted="data")
+    assert not inspect(path).is_data
+    found = load(path, trusted=[kind])
+    assert jobspan.hash(found) == jobspan.hash(HOLDERS[how](kind))
+
+
+@needs_numpy
+@pytest.mark.parametrize("write", writers())
+def test_a_class_in_an_array_of_objects_is_refused_by_name(write: Any, path: Path) -> None:
+    write(np.array([1, set], dtype=object), path)
+    with pytest.raises(UntrustedError, match=r"builtins\.set itself"):
+        load(path, trusted="data")
+    assert not inspect(path).is_data
+
+
+def test_what_has_not_been_given_its_state_is_refused(path: Path) -> None:
+    path.write_bytes(op(name("uuid", "UUID"), (), pickle.NEWOBJ))
+    with pytest.raises(UntrustedError, match=r"uuid\.UUID"):
+        load(path, trusted="data")
+    path.write_bytes(op(name("joblib.numpy_pickle", "NumpyArrayWrapper"), (), pickle.NEWOBJ))
+    with pytest.raises(UntrustedError, match="NumpyArrayWrapper"):
+        load(path, trusted="data")
+
+
+def test_a_class_that_is_named_and_dropped_is_no_matter(path: Path) -> None:
+    path.write_bytes(op(name("builtins", "set") + b"]q\x64h\x64a0", [1]))
+    assert load(path, trusted="data") == [1]
+    assert inspect(path).is_data
+
+
 def test_objects_that_are_no_plain_containers_are_not_changed(path: Path) -> None:
     for hostile in (Setting(bytearray, (b"abc",), 0, 1), [Setting(range, (1, 2, 1), 0, 1)]):
         path.write_bytes(pickle.dumps(hostile))
@@ -270,11 +336,11 @@ def test_keys_are_plain_values(path: Path) -> None:
 
 def test_calls_do_not_multiply_the_memory_that_a_file_takes(path: Path) -> None:
     megabyte = bytes(1 << 20)
-    calls = b"h\x64h\x65\x85R" * 200  # a bytearray of the same bytes, over and over
     start = name("builtins", "bytearray") + b"q\x640" + put(megabyte) + b"q\x650"
-    path.write_bytes(op(start + b"](" + calls + b"e"))
-    with pytest.raises(DamagedFileError, match="more memory"):
-        load(path, trusted="data")
+    for call in (b"h\x64h\x65\x85R", b"(h\x64h\x65o"):  # a bytearray of the same bytes, over and over
+        path.write_bytes(op(start + b"](" + call * 200 + b"e"))
+        with pytest.raises(DamagedFileError, match="more memory"):
+            load(path, trusted="data")
 
 
 @needs_numpy
@@ -304,6 +370,115 @@ def test_views_do_not_lead_outside_of_what_is_mapped(mode: str | None, path: Pat
     dump([array, Call(rebuild.strided, array, np.dtype("u1"), (700_000,), (1,), 90_000)], path)
     with pytest.raises(DamagedFileError, match="no bytes"):
         load(path, mmap_mode=mode, trusted="data")
+
+
+def records_of_objects() -> dict[str, Any]:
+    """Arrays whose elements have fields that are objects, and others."""
+    if np is None:
+        return {}
+    mixed = np.dtype([("o", "O"), ("f", ">f8"), ("s", "U3")])
+    nested = np.dtype([("o", "O", (2,)), ("n", [("q", "O"), ("i", "i1")])])
+    found = {"zeros": np.zeros(3, [("o", "O")]), "mixed": np.zeros(2, mixed), "nested": np.zeros((2, 3), nested)}
+    found["mixed"][:] = [({"a": [1]}, 2.5, "abc"), ("text", 3.5, "")]
+    found["nested"]["n"]["q"][1, 2] = (1, None)
+    return found | {
+        "Fortran": np.asfortranarray(found["nested"]),
+        "record array": found["mixed"].view(np.recarray),
+        "aligned": np.zeros(2, np.dtype([("i", "i1"), ("o", "O")], align=True)),
+        "one": found["zeros"][0],
+        "none": np.zeros(0, mixed),
+        "big-endian": np.zeros(2, mixed.newbyteorder(">")),
+    }
+
+
+@needs_numpy
+@pytest.mark.parametrize("write", writers())
+def test_objects_keep_their_places_in_arrays_in_fortran_order(write: Any, path: Path) -> None:
+    array = np.asfortranarray(np.array([[1, "b", None], ["d", 5, [6]]], dtype=object))
+    write(array, path)
+    found = load(path, trusted="data")
+    assert found.tolist() == array.tolist()
+    assert found.flags.f_contiguous
+
+
+@pytest.mark.parametrize("write", writers())
+@pytest.mark.parametrize("name", records_of_objects())
+def test_records_with_objects_are_data_if_these_are(name: str, write: Any, path: Path) -> None:
+    array = records_of_objects()[name]
+    write(array, path)
+    found = load(path, trusted="data")
+    assert (type(found), found.dtype) == (type(array), load(path).dtype)
+    assert jobspan.hash(found) == jobspan.hash(load(path))
+    assert inspect(path).is_data
+    array = np.zeros(2, [("f", "f8"), ("o", "O")])
+    array["o"][1] = kinds.Plain(1)
+    write(array, path)
+    with pytest.raises(UntrustedError, match=r"kinds\.Plain"):
+        load(path, trusted="data")
+    assert not inspect(path).is_data
+
+
+def masked_arrays() -> dict[str, Any]:
+    """Of several kinds of elements."""
+    if np is None:
+        return {}
+    records = np.ma.array([(1, 2.0), (3, 4.0)], dtype=[("a", "i4"), ("b", ">f8")], mask=[(1, 0), (0, 0)])
+    records.fill_value = (7, 8.0)
+    return {
+        "nothing masked": np.ma.array([1.0, 2.0]),
+        "records": records,
+        "objects": np.ma.array([[1, None], ["a", [3]]], dtype=object, mask=[[0, 1], [0, 0]], order="F"),
+        "texts": np.ma.array(["a", "bc"], mask=[0, 1], fill_value="?"),
+        "none": np.ma.array([], dtype="i4"),
+        "of a matrix": np.ma.array(np.asarray([[1.0, 2.0]]).view(np.matrix), mask=[[0, 1]]),
+        "Fortran": np.ma.array(np.arange(6.0).reshape(2, 3), mask=[[0, 1, 0], [1, 0, 0]], order="F"),
+        "no dimension": np.ma.array(5, mask=True),
+    }
+
+
+@pytest.mark.parametrize("write", writers())
+@pytest.mark.parametrize("name", masked_arrays())
+def test_masked_arrays_are_data(name: str, write: Any, path: Path) -> None:
+    array = masked_arrays()[name]
+    write(array, path)
+    found = load(path, trusted="data")
+    assert jobspan.hash(found) == jobspan.hash(load(path))
+    assert (type(found), found.baseclass, found.shape) == (type(array), load(path).baseclass, array.shape)
+    assert inspect(path).is_data
+    found[...] = np.ma.masked
+    assert found.mask.all() if found.dtype.names is None else found.mask.tolist()
+
+
+@needs_numpy
+@pytest.mark.parametrize("part", ["mask", "data", "fill value"])
+def test_masked_arrays_are_made_of_as_many_bytes_as_they_have(part: str, path: Path) -> None:
+    function, arguments, state = np.ma.array([1.0, 2.0], mask=[0, 1]).__reduce__()
+    place, value = {"data": (4, bytes(8)), "mask": (5, bytes(100)), "fill value": (6, np.zeros(3))}[part]
+    changed = Call(function, *arguments)
+    changed.call = *changed.call, (*state[:place], value, *state[place + 1 :])
+    path.write_bytes(pickle.dumps(changed))
+    with pytest.raises(DamagedFileError, match=r"another size than its bytes|no value to fill"):
+        load(path, trusted="data")
+
+
+@needs_numpy
+def test_objects_do_not_share_their_memory_with_numbers(path: Path) -> None:
+    state = 3, "|", None, ("a", "b"), {"a": (np.dtype("O"), 0), "b": (np.dtype("i8"), 0)}, 8, 1, 27
+    overlapping = Call(np.dtype, "V8", False, True)
+    overlapping.call = *overlapping.call, state
+    path.write_bytes(pickle.dumps(overlapping))
+    with pytest.raises(DamagedFileError, match="objects lie in other fields"):
+        load(path, trusted="data")
+
+
+@needs_numpy
+def test_records_of_few_bytes_in_a_file_do_not_take_many(path: Path) -> None:
+    one = np.zeros(1, [("o", "O"), ("s", "S1000000")])
+    path.write_bytes(pickle.dumps(one))
+    assert load(path, trusted="data")["o"] == [0]
+    path.write_bytes(pickle.dumps(np.repeat(one, 100)))
+    with pytest.raises(DamagedFileError, match="more memory"):
+        load(path, trusted="data")
 
 
 @needs_numpy

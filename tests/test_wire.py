@@ -141,6 +141,45 @@ def test_the_culprit_is_found(obj: Any, path: str) -> None:
     assert "lock" in reason
 
 
+def array_of(*items: Any, dtype: Any = object) -> Any:
+    np = pytest.importorskip("numpy")
+    made = np.empty(len(items), dtype)
+    for number, item in enumerate(items):
+        made[number] = item
+    return made
+
+
+def frame_of(package: str, **columns: Any) -> Any:
+    frames = pytest.importorskip(package)
+    return frames.DataFrame(columns)
+
+
+def objects_of(*items: Any) -> Any:
+    polars = pytest.importorskip("polars")
+    return polars.Series(items, dtype=polars.Object)
+
+
+@pytest.mark.parametrize(
+    ("make", "path"),
+    [
+        (lambda: {"cfg": array_of(1, LOCK)}, "x['cfg'][1]"),
+        (lambda: array_of(1, 2, 3, {"a": LOCK}).reshape(2, 2), "x[1, 1]['a']"),
+        (lambda: array_of(LOCK).reshape(()), "x[()]"),
+        (lambda: array_of((1.0, 2), (2.0, LOCK), dtype=[("f", "f8"), ("o", "O")]), "x['o'][1]"),
+        (lambda: array_of((1.0, LOCK), dtype=[("f", "f8"), ("o", "O")])[0], "x['o']"),
+        (lambda: pytest.importorskip("numpy").ma.array(array_of(1, LOCK), mask=[0, 1]), "x.data[1]"),
+        (lambda: [frame_of("pandas", a=[1.0, 2.0], b=[1, LOCK])], "x[0]['b'].iloc[1]"),
+        (lambda: frame_of("pandas", a=[1, LOCK], b=[1, 2]).set_axis(["c", "c"], axis=1), "x.iloc[:, 0].iloc[1]"),
+        (lambda: frame_of("pandas", a=[1, 2], b=[1, LOCK]).set_index("b"), "x.index[1]"),
+        (lambda: frame_of("polars", a=[1, 2], b=objects_of(1, LOCK)), "x['b'][1]"),
+    ],
+)
+def test_the_culprit_is_found_in_arrays_and_frames(make: Any, path: str) -> None:
+    found, culprit, _ = find_culprit(make(), "x", is_picklable)
+    assert found == path
+    assert culprit is LOCK
+
+
 def test_a_loop_in_the_object_does_not_keep_the_search_busy() -> None:
     loop: list[Any] = [1]
     loop.extend([loop, {"lock": LOCK}])

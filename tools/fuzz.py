@@ -14,6 +14,7 @@ import os
 import pickle
 import random
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -27,23 +28,25 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import jobspan
 import kinds
 from jobspan.file import contents, layout, write
+from jobspan.file.codecs import find_codec
 from jobspan.file.data import DataUnpickler, Trust
-from test_trust import DATA, mutate
+from test_trust import DATA, masked_arrays, mutate, records_of_objects
 
 MEMORY_BYTES = 4 << 30
 SLOW_S = 1.0
+SAID_EVERY = 100_000
+FOLDER = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
-outcomes: Counter[str] = Counter()
+outcomes: Counter[tuple[str, str]] = Counter()
 
 
 def seeds() -> list[bytes]:
     """Files and pickles of all kinds of plain values and arrays."""
     found = []
-    for name in sorted(DATA):
-        if name.startswith(("long", "many")):
-            continue
-        obj = kinds.PORTABLE[name]()
-        for compress in (0, "zlib", "lzma"):
+    compressors = [name for name in ("zlib", "lzma", "lz4", "zstd") if _is_there(name)]
+    objects = [kinds.PORTABLE[name]() for name in sorted(DATA) if not name.startswith(("long", "many"))]
+    for obj in [*objects, *records_of_objects().values(), *masked_arrays().values()]:
+        for compress in (0, *compressors):
             file = io.BytesIO()
             jobspan.dump([obj, bytes(1500)], file, compress=compress)
             found.append(file.getvalue())
@@ -60,31 +63,46 @@ def seeds() -> list[bytes]:
     return found
 
 
-def judge(data: bytes) -> None:
-    """Read one input, both as a file and as the pickle in a file of ours."""
-    begun = time.perf_counter()
-    for what, read in (("file", _as_file), ("pickle", _as_pickle), ("inspected", _inspect)):
-        try:
-            read(data)
-            outcomes[f"{what}: read"] += 1
-        except (jobspan.UntrustedError, jobspan.DamagedFileError) as error:
-            outcomes[f"{what}: {type(error).__name__}"] += 1
-    if time.perf_counter() - begun > SLOW_S:
-        raise AssertionError(f"{time.perf_counter() - begun:.1f} s for {data[:200]!r}")
+def _is_there(compressor: str) -> bool:
+    try:
+        find_codec(compressor)
+    except jobspan.JobspanError:
+        return False
+    return True
+
+
+class Judge:
+    """Reads one input after the other, as a file, as the pickle in a file of ours, and by `inspect`.
+
+    Parameters
+    ----------
+    path : str
+        The file that each input is written into: after a crash, the one that was it is there.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT)  # kept: to make a file costs as much as to read it
+
+    def __call__(self, data: bytes) -> None:
+        """Raise if something comes of it that should not."""
+        os.ftruncate(self._descriptor, os.pwrite(self._descriptor, data, 0))
+        begun = time.process_time()  # the machine may be busy with something else
+        for what, read in (("file", _as_file), ("pickle", _as_pickle), ("inspected", self._inspect)):
+            try:
+                read(data)
+                outcomes[what, "read"] += 1
+            except (jobspan.UntrustedError, jobspan.DamagedFileError) as error:
+                outcomes[what, type(error).__name__] += 1
+        if (seconds := time.process_time() - begun) > SLOW_S:
+            raise AssertionError(f"it took {seconds:.1f} s")
+
+    def _inspect(self, _data: bytes) -> None:
+        jobspan.inspect(self._path)
 
 
 def _as_file(data: bytes) -> None:
     jobspan.load(io.BytesIO(data), trusted="data")
-
-
-def _inspect(data: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=_FOLDER) as file:
-        file.write(data)
-        file.flush()
-        jobspan.inspect(file.name)
-
-
-_FOLDER = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
 
 def _as_pickle(data: bytes) -> None:
@@ -99,17 +117,20 @@ def _as_pickle(data: bytes) -> None:
 def _at_random(judge_one: Callable[[bytes], None], inputs: int, until: float, seed: int) -> None:
     chance = random.Random(seed)
     samples: list[Any] = seeds()
-    for _ in range(inputs):
+    for number in range(1, inputs + 1):
         if time.monotonic() > until:
             return
         judge_one(mutate(chance, chance.choice(samples)))
+        if number % SAID_EVERY == 0:
+            print(f"fuzz: {number} inputs so far", flush=True)
 
 
-def _guided(inputs: int, seconds: float, seed: int) -> None:
+def _guided(judge_one: Callable[[bytes], None], inputs: int, seconds: float, seed: int) -> None:
     """Does not return: libFuzzer ends the process, and tells how many inputs there were."""
     import atheris
 
-    for module in (contents, layout, sys.modules["jobspan.file.data"], sys.modules["jobspan.arrays.checked"]):
+    read = ("jobspan.file.data", "jobspan.file.named", "jobspan.arrays.checked")
+    for module in (contents, layout, *map(sys.modules.get, read)):
         for name, each in list(vars(module).items()):
             if getattr(each, "__module__", None) == module.__name__ and callable(each) and not isinstance(each, type):
                 setattr(module, name, atheris.instrument_func(each))
@@ -117,7 +138,7 @@ def _guided(inputs: int, seconds: float, seed: int) -> None:
     for number, data in enumerate(seeds()):
         Path(folder, str(number)).write_bytes(data)
     limits = [f"-runs={inputs}", f"-max_total_time={int(seconds)}", f"-seed={seed}", "-rss_limit_mb=4096"]
-    atheris.Setup([sys.argv[0], folder, *limits], judge)
+    atheris.Setup([sys.argv[0], folder, *limits], judge_one)
     atheris.Fuzz()
 
 
@@ -131,15 +152,19 @@ def main() -> None:
     options = parser.parse_args()
     for module in (contents, layout, write):
         module.crc32 = lambda data, crc=0: 0  # noqa: ARG005  checksums are switched off
-    print(f"fuzz: seed {options.seed}", flush=True)
+    path = os.path.join(tempfile.mkdtemp(dir=FOLDER), "input")
+    judge = Judge(path)
+    print(f"fuzz: seed {options.seed}; the input at hand is in {path}", flush=True)
     if options.guided:
         import jobspan.arrays.checked  # noqa: F401  to be guided by
 
-        _guided(options.inputs, 60 * options.minutes, options.seed)
+        _guided(judge, options.inputs, 60 * options.minutes, options.seed)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     _at_random(judge, options.inputs, time.monotonic() + 60 * options.minutes, options.seed)
-    total = sum(count for name, count in outcomes.items() if name.startswith("file"))
-    print(f"fuzz: {total} inputs; " + ", ".join(f"{count} {name}" for name, count in sorted(outcomes.items())))
+    shutil.rmtree(os.path.dirname(path))
+    total = sum(count for (what, _), count in outcomes.items() if what == "file")
+    told = (f"{count} {what}: {outcome}" for (what, outcome), count in sorted(outcomes.items()))
+    print(f"fuzz: {total} inputs; {', '.join(told)}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(f"fuzz: no crash, nothing run, none slower than {SLOW_S:g} s; {peak} MB at most")
 

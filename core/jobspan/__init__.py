@@ -50,7 +50,7 @@ _HOMES = {
     "numpy_rng": "worker.streams",
     "parallel_backend": "config",
     "parallel_config": "config",
-    "register_compressor": "file.codecs",
+    "register_compressor": "file.compressors",
     "register_context": "worker.carry",
     "register_hash": "persist.content",
     "register_parallel_backend": "available",
@@ -86,7 +86,7 @@ if TYPE_CHECKING:  # what the table means, for type checkers
         WorkerBootError,
         WorkerLost,
     )
-    from jobspan.file.codecs import register_compressor
+    from jobspan.file.compressors import register_compressor
     from jobspan.file.inspection import inspect
     from jobspan.file.read import load
     from jobspan.file.write import dump

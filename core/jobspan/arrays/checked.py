@@ -3,14 +3,15 @@
 numpy's own ways to set the state of arrays and types believe what they are told, and can be made to read memory that is
 not theirs; so nothing of that is used here.
 
-Invariant: an array is made only of bytes that are there, and of a type whose elements are no objects; one of objects,
-only of a list with as many elements as it has.
+Invariant: an array is made only of bytes that are there, and of a type whose elements hold no objects; one that holds
+objects, only of a list with as many elements as it has.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,27 @@ class Marker:
         self.kind = kind
 
 
+def kind_of(stand_in: Any) -> type:
+    """The class of arrays, or of their elements, that a file means by what it names."""
+    means = getattr(stand_in, "means", None)
+    if type(means) is not Marker:
+        raise ValueError("no class of arrays")
+    return means.kind
+
+
+def _kind_of_arrays(stand_in: Any) -> Any:
+    kind = kind_of(stand_in)
+    if not issubclass(kind, np.ndarray):
+        raise ValueError("no class of arrays")  # noqa: TRY004  of what the file says
+    return kind
+
+
 def _dtype(code: Any, _align: Any = False, _copy: Any = False) -> Any:
-    if type(code) is Marker and code.kind is np.record:
+    if type(code) is not str:
+        if kind_of(code) is not np.record:
+            raise ValueError("no type of elements")
         return np.dtype(np.record)
-    if type(code) is not str or len(code) > 12 or code[:1] not in {*_KINDS, "M", "m", "O", "b", "?"}:
+    if len(code) > 12 or code[:1] not in {*_KINDS, "M", "m", "O", "b", "?"}:
         raise ValueError("no type of elements")
     return _bounded(np.dtype(code))
 
@@ -45,14 +63,13 @@ def _set_dtype(dtype: Any, state: Any) -> Any:
         raise ValueError("no state of a type")
     if subarray is not None:
         base, shape = subarray
-        made = np.dtype((_plain(base), _shape(shape)))
+        made = np.dtype((_known(base), _shape(shape)))
         if _depth(made) > _DEEPEST:
             raise ValueError("a type is nested too deeply")
     elif names is not None:
-        formats = [_plain(fields[name][0]) for name in names]
+        formats = [_known(fields[name][0]) for name in names]
         offsets = [_length(fields[name][1]) for name in names]
-        if any(offset + each.itemsize > _length(size) for offset, each in zip(offsets, formats, strict=True)):
-            raise ValueError("a field lies outside of its record")
+        _check_places(formats, offsets, _length(size))
         made = np.dtype({"names": list(names), "formats": formats, "offsets": offsets, "itemsize": size})
         if _depth(made) > _DEEPEST:
             raise ValueError("a type is nested too deeply")
@@ -71,6 +88,16 @@ def _set_dtype(dtype: Any, state: Any) -> Any:
     if _bounded(made).names is not None and dtype.type is np.record:
         return np.dtype((np.record, made))
     return made.newbyteorder(order) if order in "<>" and made.names is None else made
+
+
+def _check_places(formats: list[Any], offsets: list[int], size: int) -> None:
+    """Raise unless fields lie in their record, and, where there are objects, not in each other."""
+    places = sorted((offset, offset + each.itemsize) for offset, each in zip(offsets, formats, strict=True))
+    if any(end > size for _, end in places):
+        raise ValueError("a field lies outside of its record")
+    overlap = any(start < end for (_, end), (start, _) in pairwise(places))
+    if overlap and any(each.hasobject for each in formats):
+        raise ValueError("objects lie in other fields")
 
 
 def _bounded(dtype: Any) -> Any:
@@ -99,8 +126,15 @@ def _depth(dtype: Any) -> int:
 
 def _plain(dtype: Any) -> Any:
     """The type itself, if its elements are bytes."""
-    if not isinstance(dtype, np.dtype) or dtype.hasobject or dtype.char == "T":
+    if _known(dtype).hasobject:
         raise ValueError("elements that are no bytes")
+    return dtype
+
+
+def _known(dtype: Any) -> Any:
+    """The type itself, if its elements are bytes, objects, or records of both."""
+    if not isinstance(dtype, np.dtype) or dtype.char == "T":
+        raise ValueError("no elements of a known type")
     return dtype
 
 
@@ -151,78 +185,108 @@ def _strided(buffer: Any, dtype: Any, shape: Any, strides: Any, offset: Any) -> 
 
 
 def _subclass(kind: Any, array: Any, state: Any) -> Any:
-    if type(kind) is not Marker or not issubclass(kind.kind, np.ndarray):
+    found = _kind_of_arrays(kind)
+    if type(array) not in (np.ndarray, np.memmap) or found is np.ma.MaskedArray or not set(state or ()) <= {"_getitem"}:
         raise ValueError("no array of a known class")
-    if (
-        type(array) not in (np.ndarray, np.memmap)
-        or kind.kind is np.ma.MaskedArray
-        or not set(state or ()) <= {"_getitem"}
-    ):
-        raise ValueError("no array of a known class")
-    return array.view(kind.kind)
+    return array.view(found)
 
 
 def _masked(kind: Any, data: Any, mask: Any, fill_value: Any, is_hard: Any, own: Any) -> Any:
-    if type(kind) is not Marker or kind.kind is not np.ma.MaskedArray:
+    found = _kind_of_arrays(kind)
+    if found is not np.ma.MaskedArray:
         raise ValueError("no masked array")
     if not isinstance(data, np.ndarray) or not set(own) <= {"_optinfo", "_basedict"}:
         raise ValueError("no parts of a masked array")
     if mask is not None and (not isinstance(mask, np.ndarray) or mask.shape != data.shape):
         raise ValueError("a mask of another shape")
-    return rebuild.masked(kind.kind, data, mask, fill_value, bool(is_hard), {})
+    return rebuild.masked(found, data, mask, fill_value, bool(is_hard), {})
 
 
 def _reconstruct(kind: Any, shape: Any, code: Any) -> Any:
-    if type(kind) is not Marker or not issubclass(kind.kind, np.ndarray) or shape != (0,) or code not in (b"b", "b"):
+    found = _kind_of_arrays(kind)
+    if found is np.ma.MaskedArray or shape != (0,) or code not in (b"b", "b"):
         raise ValueError("no empty array")
-    return np.ndarray((0,), np.int8).view(kind.kind)
+    return np.ndarray((0,), np.int8).view(found)
 
 
-def _set_array(state: Any) -> Any:
+def _reconstruct_masked(kind: Any, base: Any, shape: Any, code: Any) -> Any:
+    if _kind_of_arrays(kind) is not np.ma.MaskedArray:
+        raise ValueError("no masked array")
+    return np.ma.array(_reconstruct(base, shape, code))
+
+
+def _set_masked(base: Any, state: Any, spend: Callable[[int], None]) -> Any:
+    """The masked array that a pickled state describes; `base` is the class of what it masks."""
+    _version, shape, dtype, is_fortran, data, mask, fill_value = state
+    if fill_value is not None and not (isinstance(fill_value, np.ndarray) and fill_value.shape == ()):
+        raise ValueError("no value to fill with")
+    array = _set_array((1, shape, dtype, is_fortran, data), spend).view(base)
+    hidden = _set_array((1, shape, np.ma.make_mask_descr(dtype), is_fortran, mask), spend)
+    return rebuild.masked(np.ma.MaskedArray, array, hidden, fill_value, False, {})
+
+
+def _set_array(state: Any, spend: Callable[[int], None]) -> Any:
     """The array that a pickled state describes."""
     _version, shape, dtype, is_fortran, data = state
     shape, order = _shape(shape), "F" if is_fortran else "C"
     if type(data) is list:
-        if not isinstance(dtype, np.dtype) or dtype != np.dtype(object) or len(data) != math.prod(shape):
+        if len(data) != math.prod(shape):
             raise ValueError("a list that is no array")
-        flat = np.empty(len(data), object)
-        for number, each in enumerate(data):
-            flat[number] = each
-        return flat.reshape(shape, order=order)  # type: ignore[call-overload]  # one of the two
+        spend(len(data) * _known(dtype).itemsize)
+        made = _of_objects(data, dtype).reshape(shape)  # they stand in C order, whatever the array's is
+        return made.copy("F") if is_fortran else made
     if type(data) is not bytes:
         raise ValueError("elements that are no bytes")
     _fits(data, _plain(dtype), shape)
     return rebuild.from_bytes(data, dtype, shape, order)  # type: ignore[arg-type]  # one of the two
 
 
+def _of_objects(items: list[Any], dtype: Any) -> Any:
+    """An array of these, or of records with these in their fields."""
+    if not dtype.hasobject or dtype.subdtype is not None:
+        raise ValueError("a list that is no array")
+    flat = np.empty(len(items), dtype)
+    for number, each in enumerate(items):
+        if dtype.names is not None and (type(each) is not tuple or len(each) != len(dtype.names)):
+            raise ValueError("a record with other fields")
+        flat[number] = each
+    return flat
+
+
 def _scalar(dtype: Any, data: Any) -> Any:
+    if _known(dtype).names is not None and dtype.hasobject:
+        if type(data) is not np.ndarray or data.shape != () or data.dtype != dtype:
+            raise ValueError("no record")
+        return data[()]
     if type(data) is not bytes or len(data) != _plain(dtype).itemsize:
         raise ValueError("no bytes of a scalar")
     return np.ndarray((), dtype, data)[()]
 
 
-def check_record(state: Any) -> None:
-    """Raise unless joblib could have told of an array like this."""
+def check_record(state: Any) -> dict[str, Any]:
+    """What joblib told of an array; raises unless it could have told this."""
     if type(state) is not dict or not all(type(name) is str for name in state):
         raise ValueError("nothing that tells of an array")
-    dtype, kind = state["dtype"], state["subclass"]
-    if dtype != np.dtype(object):
-        _plain(dtype)
-    if type(kind) is not Marker or kind.kind is np.ma.MaskedArray or type(state["allow_mmap"]) is not bool:
+    dtype, kind = state["dtype"], _kind_of_arrays(state["subclass"])
+    _known(dtype)
+    if kind is np.ma.MaskedArray or type(state["allow_mmap"]) is not bool:
         raise ValueError("nothing that tells of an array")
     _shape(state["shape"])
     _order(state["order"])
     if type(state.get("numpy_array_alignment_bytes")) not in (int, type(None)):
         raise ValueError("nothing that tells of an array")
+    return {**state, "subclass": kind}
 
 
-def set_state(obj: Any, state: Any) -> Any:
-    """An array or a type with this state; in a new object, where it is another."""
+def set_state(obj: Any, state: Any, spend: Callable[[int], None]) -> Any:
+    """An array or a type with this state, in a new object; `spend` raises if that takes too many bytes."""
     if type(state) is not tuple:
         raise ValueError("no state")
     if isinstance(obj, np.dtype):
         return _set_dtype(obj, state)
-    array = _set_array(state)
+    if type(obj) is np.ma.MaskedArray:
+        return _set_masked(obj.baseclass, state, spend)
+    array = _set_array(state, spend)
     return array if type(obj) is np.ndarray else array.view(type(obj))
 
 
@@ -233,6 +297,7 @@ CHECKED: dict[str, Callable[..., Any] | Marker] = {
     "masked": _masked,
     "dtype": _dtype,
     "_reconstruct": _reconstruct,
+    "_mareconstruct": _reconstruct_masked,
     "scalar": _scalar,
     "_frombuffer": _array,
     "ndarray": Marker(np.ndarray),

@@ -5,7 +5,6 @@ Invariant: `Codec.decompress` fills the memory that it is given, or raises; it t
 
 from __future__ import annotations
 
-import io
 import zlib
 from collections.abc import Callable
 from importlib import import_module
@@ -16,7 +15,7 @@ from jobspan.errors import JobspanError
 LZMA_MEMORY = 1 << 28
 """Bytes that lzma may take to decompress: what a file says may be anything; its highest level needs a quarter."""
 
-_STEP = 1 << 16  # bytes that stay in the processor's cache, and in memory that Python has at hand
+_STEP = 96 << 10  # bytes that stay in the processor's cache; from 128 kB on, memory is often had anew from the system
 
 
 class Codec(NamedTuple):
@@ -81,105 +80,39 @@ def codec_for(filename: str) -> str | None:
     return None
 
 
-def register_compressor(name: str, compressor: Any, force: bool = False) -> None:
-    """Make a compressor known to `dump` and `load`.
+def add(codec: Codec) -> None:
+    """Make another one known."""
+    _made[codec.name] = codec
 
-    Parameters
-    ----------
-    name : str
-        For ``compress=``.
-    compressor : object
-        With methods ``compress(data, level)`` and ``decompress(data)``, from bytes to bytes, the level being None where
-        the user gave none; or, as for joblib, ``compressor_file(file, compresslevel)`` and ``decompressor_file(file)``,
-        which return file objects. Its ``extension``, if it has one, is that of the file names for which it is chosen.
-    force : bool, default False
-        Whether it may take the place of another of this name.
 
-    Raises
-    ------
-    ValueError
-        If the name is taken, or is none, or `compressor` has no such methods.
+def _limited(make: Callable[[], Any], feed: int = _STEP) -> Callable[[Any, memoryview], None]:
+    """How to decompress by an object of `zlib`'s, `bz2`'s or `lzma`'s kind, and by those made like them.
 
-    Examples
-    --------
-    >>> import jobspan, codecs
-    >>> class Reversed:
-    ...     def compress(self, data, level):
-    ...         return bytes(data)[::-1]
-    ...     def decompress(self, data):
-    ...         return bytes(data)[::-1]
-    >>> jobspan.register_compressor("reversed", Reversed(), force=True)
+    It is given `feed` bytes at a time: most of them copy what they do not use.
     """
-    if not isinstance(name, str) or not name:
-        raise ValueError(f"register_compressor takes a name first, and {name!r} is none.")
-    if name in names() and not force:
-        raise ValueError(f"there is a compressor {name!r} already; force=True puts the new one in its place.")
-    if hasattr(compressor, "compressor_file") and hasattr(compressor, "decompressor_file"):
-        compress, decompress = _by_files(compressor)
-    elif hasattr(compressor, "compress") and hasattr(compressor, "decompress"):
-        compress, decompress = compressor.compress, compressor.decompress
-    else:
-        raise ValueError(
-            "a compressor has methods compress(data, level) and decompress(data), or compressor_file(file, "
-            f"compresslevel) and decompressor_file(file); {compressor!r} has neither."
-        )
-    extension = getattr(compressor, "extension", "")
-    _made[name] = Codec(name, extension, range(-1_000, 1_000), compress, _whole(decompress))
-
-
-def _by_files(compressor: Any) -> tuple[Callable[[Any, int | None], bytes], Callable[[Any], bytes]]:
-    def compress(data: Any, level: int | None) -> bytes:
-        target = io.BytesIO()
-        with compressor.compressor_file(_Kept(target), compresslevel=level) as file:
-            file.write(data)
-        return target.getvalue()
-
-    def decompress(data: Any) -> bytes:
-        with compressor.decompressor_file(io.BytesIO(bytes(data))) as file:
-            read: bytes = file.read()
-            return read
-
-    return compress, decompress
-
-
-class _Kept(io.BufferedIOBase):
-    """Writes to a buffer that outlives it: some compressors close what they write to."""
-
-    def __init__(self, target: io.BytesIO) -> None:
-        self._target = target
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        return self._target.write(data)
-
-    def tell(self) -> int:
-        return self._target.tell()
-
-
-def _limited(make: Callable[[], Any]) -> Callable[[Any, memoryview], None]:
-    """How to decompress by an object of `zlib`'s, `bz2`'s or `lzma`'s kind, and by those made like them."""
 
     def decompress(data: Any, target: memoryview) -> None:
         machine = make()
-        filled = 0
+        packed, filled = memoryview(data), 0
+        rest: Any = b""
         while not machine.eof:
-            part = machine.decompress(data, min(_STEP, target.nbytes - filled + 1))
-            data = getattr(machine, "unconsumed_tail", b"")  # others keep it themselves
-            if not part and not data and not machine.eof:
+            if not rest and getattr(machine, "needs_input", True):
+                rest, packed = packed[:feed], packed[feed:]
+            part = machine.decompress(rest, min(_STEP, target.nbytes - filled + 1))
+            if not part and not rest and not packed and not machine.eof:
                 raise CorruptError("it does not end where it should")
+            rest = getattr(machine, "unconsumed_tail", b"")  # others keep it themselves
             if filled + len(part) > target.nbytes:
-                break
+                raise CorruptError(f"it is more than the {target.nbytes} bytes that it should be")
             target[filled : filled + len(part)] = part
             filled += len(part)
-        if filled != target.nbytes or not machine.eof:
-            raise CorruptError(f"it is not the {target.nbytes} bytes that it should be")
+        if filled < target.nbytes:
+            raise CorruptError(f"it is {filled} bytes, rather than {target.nbytes}")
 
     return decompress
 
 
-def _whole(decompress: Callable[[Any], Any]) -> Callable[[Any, memoryview], None]:
+def whole(decompress: Callable[[Any], Any]) -> Callable[[Any, memoryview], None]:
     """How to decompress by a function that returns all at once."""
 
     def into(data: Any, target: memoryview) -> None:
@@ -226,12 +159,24 @@ def _lz4() -> Codec:
         packed: bytes = frame.compress(data, compression_level=level or 0)
         return packed
 
-    def decompress(data: Any, target: memoryview) -> None:
-        if frame.get_frame_info(data)["content_size"] != target.nbytes:  # it allocates what is said there
-            raise CorruptError("it says that it has another size")
-        _whole(frame.decompress)(data, target)
+    class Machine:
+        """In the shape of `zlib`'s. What it works with is used again: its memory is not at hand, see `_STEP`."""
 
-    return Codec("lz4", ".lz4", range(17), compress, decompress)
+        def __init__(self) -> None:
+            self._context = contexts.pop() if contexts else frame.create_decompression_context()
+            self.eof = False
+            self.unconsumed_tail = memoryview(b"")
+
+        def decompress(self, data: Any, most: int) -> Any:
+            part, used, self.eof = frame.decompress_chunk(self._context, data, max_length=most)
+            self.unconsumed_tail = data[used:]
+            if self.eof:
+                frame.reset_decompression_context(self._context)
+                contexts.append(self._context)
+            return part
+
+    contexts: list[Any] = []
+    return Codec("lz4", ".lz4", range(17), compress, _limited(Machine, feed=1 << 30))
 
 
 def _zstd() -> Codec:
@@ -257,7 +202,7 @@ def _zstandard() -> Codec:
     def decompress(data: Any, target: memoryview) -> None:
         if zstandard.frame_content_size(data) != target.nbytes:  # it allocates what is said there
             raise CorruptError("it says that it has another size")
-        _whole(zstandard.ZstdDecompressor().decompress)(data, target)
+        whole(zstandard.ZstdDecompressor().decompress)(data, target)
 
     return Codec("zstd", ".zst", range(-22, 23), compress, decompress)
 

@@ -1,31 +1,29 @@
 """Reads pickles of plain values and arrays, and refuses all others by name: no code of anybody's is run.
 
-A pickle is a program. What it may call here are functions of this module, which look at what they are given, and a few
-types of the standard library that do nothing but hold a value; what it may change are objects that those have made.
+A pickle is a program. What it may call here are functions of `jobspan.file.named`, which look at what they are given,
+and a few types of the standard library that do nothing but hold a value; what it may change are objects that those have
+made.
 
-Invariant: whatever the bytes are, what is run is only what stands in `_SAFE`, or what the user trusts; the memory that
-is taken is in proportion to the bytes that are there.
+Invariant: whatever the bytes are, what is run is only what `find_safe` knows, or what the user trusts; the memory that
+is taken is in proportion to the bytes that are there; and what is returned holds none of the stand-ins.
 """
 
 from __future__ import annotations
 
 import pickle
-import re
 import sys
-from collections import Counter, OrderedDict, deque
+import weakref
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, ClassVar
 
 from jobspan.errors import UntrustedError
+from jobspan.file.named import StandIn, check_keys, find_safe, refuse_as_value
 from jobspan.file.unpicklers import BuildingUnpickler, find_anything
 
-_ARRAYS = "jobspan.arrays.rebuild"
-_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(...)})
-_VALUES = ("datetime", "decimal", "fractions", "uuid", "pathlib")  # modules whose objects are values without parts
 _SIZED = frozenset({bytes, bytearray, str, list, tuple, dict, set, frozenset, deque, OrderedDict})
 _FREE_BYTES, _SHARE = 1 << 24, 16  # calls may be given so much, and so many times the bytes that were read
-_MOST_PARTS = 10_000  # of a key: hashing one goes through all of its parts, each time it meets them
 
 
 class Trust:
@@ -77,22 +75,18 @@ class Trust:
             )
         return safe
 
+    def hold(self, name: str) -> None:
+        """Raise the error for a function or class that the object holds, rather than what it returned."""
+        raise refuse_as_value(name)
+
     def may_build(self, obj: Any) -> bool:
         """Whether an object may be given its state by its own code."""
         return self.covers(type(obj).__module__, type(obj).__qualname__)
 
-
-def find_safe(module: str, name: str) -> Any:
-    """What stands here for what a pickle of plain values and arrays names; None if it is nothing of that kind."""
-    if module.startswith("pathlib."):
-        module = "pathlib"
-    if module.startswith("numpy.core."):  # as numpy called it before its version 2
-        module = "numpy._core." + module.removeprefix("numpy.core.")
-    if (module, name) in _NUMPY:
-        from jobspan.arrays.checked import CHECKED
-
-        return CHECKED[name]
-    return _SAFE[module, name]() if (module, name) in _SAFE else None
+    def may_be_key(self, obj: Any) -> bool:
+        """Whether an object, a function or a class, is known to be harmless where its hash is asked for."""
+        is_named = isinstance(obj, type | FunctionType)
+        return self.may_build(obj) or (is_named and self.covers(obj.__module__, obj.__qualname__))
 
 
 class DataUnpickler(BuildingUnpickler):
@@ -115,15 +109,41 @@ class DataUnpickler(BuildingUnpickler):
         self.trust = trust
         self._consumed: Callable[[], int] = file.tell
         self._spent = 0
+        self._named: dict[tuple[str, str], StandIn] = {}
+        self._begun: dict[int, tuple[str, Any]] = {}  # objects that are nothing yet, by their ids
+
+    def load(self) -> Any:
+        """Read the pickle; what it names may be called, and must not be part of what it makes."""
+        made = super().load()
+        self.stack.clear()
+        self.metastack.clear()
+        self.memo.clear()
+        unfit = [*((each.name, each) for each in self._named.values()), *self._begun.values()]
+        watched = [(name, weakref.ref(each)) for name, each in unfit]
+        unfit.clear()
+        self._named.clear()
+        self._begun.clear()
+        for name, alive in watched:
+            if alive() is not None:  # it is in the object, or in a cycle that the pickle has made and dropped
+                self.trust.hold(name)
+        return made
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What the pickle calls by these names, once for each."""
+        found = self._named.get((module, name)) or super().find_class(module, name)
+        if type(found) is StandIn:
+            self._named[module, name] = found
+        return found
 
     def build(self, obj: Any, state: Any) -> Any:
         """Give an object its state, if that is safe."""
         self._spend(state)
+        self._begun.pop(id(obj), None)
         numpy = sys.modules.get("numpy")
         if numpy is not None and isinstance(obj, numpy.ndarray | numpy.dtype):
             from jobspan.arrays.checked import set_state
 
-            return set_state(obj, state)
+            return set_state(obj, state, self._spend_bytes)
         if type(obj).__module__ == "uuid" and isinstance(state, dict) and isinstance(state.get("int"), int):
             return type(obj)(int=state["int"] & ((1 << 128) - 1))
         if self.trust.may_build(obj):
@@ -148,6 +168,26 @@ class DataUnpickler(BuildingUnpickler):
         """Call something, when what it is given is no more than its share."""
         self._spend(self.stack[-1])
         super().load_reduce()
+
+    def _instantiate(self, kind: Any, arguments: Any) -> None:
+        """Call something, as protocols before 2 do."""
+        self._spend(tuple(arguments))
+        super()._instantiate(kind, arguments)
+
+    def load_newobj(self) -> None:
+        """Make an object of a class, without calling it."""
+        self._spend(self.stack[-1])
+        stand_in = self.stack[-2]
+        if type(stand_in) is not StandIn:
+            super().load_newobj()
+            return
+        if not isinstance(stand_in.means, type):
+            raise ValueError("no class")  # noqa: TRY004  of what the file says
+        self.stack[-2] = stand_in.means
+        super().load_newobj()
+        if stand_in.needs_state:
+            made = self.stack[-1]
+            self._begun[id(made)] = stand_in.name, made
 
     def load_readonly_buffer(self) -> None:
         """Make a buffer of the file's read-only, and nothing else."""
@@ -199,16 +239,21 @@ class DataUnpickler(BuildingUnpickler):
             raise UntrustedError(f"the file changes a {type(obj).__name__}, which is no plain value.")
 
     def _check_keys(self, keys: Iterable[Any]) -> None:
-        _check_keys(keys, self.trust.may_build)
+        check_keys(keys, self.trust.may_be_key)
 
     def _spend(self, arguments: Any) -> None:
         """Raise if calls were given more, over and over again, than stands in the file."""
-        self._spent += sum(len(each) for each in arguments if type(each) in _SIZED) if type(arguments) is tuple else 0
+        if type(arguments) is tuple:
+            self._spend_bytes(sum(len(each) for each in arguments if type(each) in _SIZED))
+
+    def _spend_bytes(self, nbytes: int) -> None:
+        self._spent += nbytes
         if self._spent > _FREE_BYTES + _SHARE * self._consumed():
             raise ValueError("it would take much more memory than it has bytes")
 
     for _opcode, _method in (
         (pickle.REDUCE, load_reduce),
+        (pickle.NEWOBJ, load_newobj),
         (pickle.READONLY_BUFFER, load_readonly_buffer),
         (pickle.SETITEM, load_setitem),
         (pickle.SETITEMS, load_setitems),
@@ -220,136 +265,3 @@ class DataUnpickler(BuildingUnpickler):
     ):
         dispatch[_opcode[0]] = _method
     del _opcode, _method
-
-
-def _check_keys(keys: Iterable[Any], may_be: Callable[[Any], bool] = lambda _: False) -> None:
-    for key in keys:
-        if type(key) not in _ATOMS:
-            _check_key(key, may_be)
-
-
-def _check_key(key: Any, may_be: Callable[[Any], bool]) -> None:
-    """Refuse a key that is no plain value, or whose hash would take for ever, or more of the stack than there is."""
-    level: list[Any] = [key]
-    seen = depth = 0
-    numpy = sys.modules.get("numpy")
-    while level:
-        for part in level:
-            kind = type(part)
-            is_value = kind in _ATOMS or kind in (tuple, frozenset) or kind.__module__.partition(".")[0] in _VALUES
-            is_value = is_value or (numpy is not None and isinstance(part, numpy.generic))
-            if not is_value and not may_be(part):
-                raise ValueError(f"a {kind.__name__} is no key of plain values")
-        level = [part for each in level if type(each) in (tuple, frozenset) for part in each]
-        seen, depth = seen + len(level), depth + 1
-        if seen > _MOST_PARTS or depth > 100:
-            raise ValueError("a key is nested too deeply, or has too many parts")
-
-
-def _of(*kinds: type) -> Callable[[Any], Any]:
-    """Raises unless it is given one of these types exactly."""
-
-    def check(obj: Any) -> Any:
-        if type(obj) not in kinds:
-            raise TypeError(f"{type(obj).__name__} where the file should have {kinds[0].__name__}")
-        return obj
-
-    return check
-
-
-def _set(items: Any) -> set[Any]:
-    _check_keys(_of(list, tuple)(items))
-    return set(items)
-
-
-def _frozenset(items: Any = ()) -> frozenset[Any]:
-    return frozenset(_set(items))
-
-
-def _complex(real: Any, imag: Any) -> complex:
-    return complex(_of(float, int)(real), _of(float, int)(imag))
-
-
-def _bytearray(data: Any = b"", encoding: Any = None) -> bytearray:
-    if encoding is not None:
-        return bytearray(_encode(data, encoding))
-    return bytearray(_of(bytes)(data))
-
-
-def _slice(start: Any, stop: Any, step: Any) -> slice:
-    return slice(start, stop, step)
-
-
-def _range(start: Any, stop: Any, step: Any) -> range:
-    return range(*map(_of(int), (start, stop, step)))
-
-
-def _ordered_dict(items: Any = ()) -> OrderedDict[Any, Any]:
-    _check_keys([key for key, _ in _of(list, tuple)(items)])
-    return OrderedDict(items)
-
-
-def _counter(counts: Any) -> Counter[Any]:
-    return Counter(_of(dict)(counts))
-
-
-def _deque(items: Any = (), maxlen: Any = None) -> deque[Any]:
-    return deque(_of(list, tuple)(items), None if maxlen is None else _of(int)(maxlen))
-
-
-def _fraction(numerator: Any, denominator: Any = None) -> Any:
-    from fractions import Fraction
-
-    if denominator is None:
-        parts = re.fullmatch(r"(-?\d{1,4000})(?:/(\d{1,4000}))?", _of(str)(numerator))
-        if parts is None:
-            raise ValueError("no fraction")
-        numerator, denominator = int(parts[1]), int(parts[2] or 1)
-    return Fraction(_of(int)(numerator), _of(int)(denominator))
-
-
-def _encode(text: Any, encoding: Any) -> bytes:
-    """How protocols before 3 write bytes."""
-    if encoding not in ("latin1", "latin-1"):
-        raise ValueError("no encoding of bytes")
-    data: bytes = _of(str)(text).encode("latin1")
-    return data
-
-
-def _own(module: str, name: str) -> Callable[[], Any]:
-    return lambda: find_anything(module, name)
-
-
-_SAFE: dict[tuple[str, str], Callable[[], Any]] = {
-    ("builtins", "set"): lambda: _set,
-    ("builtins", "frozenset"): lambda: _frozenset,
-    ("builtins", "complex"): lambda: _complex,
-    ("builtins", "bytearray"): lambda: _bytearray,
-    ("builtins", "slice"): lambda: _slice,
-    ("builtins", "range"): lambda: _range,
-    ("builtins", "Ellipsis"): lambda: ...,
-    ("collections", "OrderedDict"): lambda: _ordered_dict,
-    ("collections", "Counter"): lambda: _counter,
-    ("collections", "deque"): lambda: _deque,
-    ("fractions", "Fraction"): lambda: _fraction,
-    ("_codecs", "encode"): lambda: _encode,
-    ("decimal", "Decimal"): _own("decimal", "Decimal"),
-    ("uuid", "UUID"): _own("uuid", "UUID"),
-    **{("datetime", name): _own("datetime", name) for name in ("date", "time", "datetime", "timedelta", "timezone")},
-    **{
-        ("pathlib", name): _own("pathlib", name)
-        for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
-    },
-}
-"""What a pickle of plain values names, and what answers for it: types of Python's own only where all that they do with
-what they are given is to hold it."""
-
-_NUMPY = {
-    *((_ARRAYS, name) for name in ("array", "strided", "subclass", "masked")),
-    *(("numpy", name) for name in ("dtype", "ndarray", "recarray", "record", "matrix", "rec.recarray", "rec.record")),
-    *(("numpy.rec", name) for name in ("recarray", "record")),
-    ("numpy.ma", "MaskedArray"),
-    ("numpy.ma.core", "MaskedArray"),
-    *(("numpy._core.multiarray", name) for name in ("_reconstruct", "scalar")),
-    ("numpy._core.numeric", "_frombuffer"),
-}

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple, Self
 
 from jobspan.errors import JobspanError
 from jobspan.file.contents import Contents, Descriptor
-from jobspan.file.data import DataUnpickler, Trust, find_safe
+from jobspan.file.data import DataUnpickler, Trust
 from jobspan.file.joblibs import load_joblibs
 from jobspan.file.layout import HEADER_BYTES, MAGIC, Header, Index, damaged
+from jobspan.file.named import StandIn, find_safe, makes_arrays
 
 
 class Inspection(NamedTuple):
@@ -131,48 +132,73 @@ class _Names(Trust):
 
     def find(self, module: str, name: str) -> Any:
         """What does for arrays in the middle of a pickle what it must, and nothing for all else."""
-        safe = self._note(module, name)
-        return safe if module.partition(".")[0] == "numpy" and safe is not None else _Nothing
+        if module.partition(".")[0] == "numpy" and (safe := find_safe(module, name)) is not None:
+            self._found.add(safe.name)
+            return safe
+        return self.find_nothing(module, name)
 
     def find_nothing(self, module: str, name: str) -> Any:
         """What does nothing."""
-        self._note(module, name)
-        return _Nothing
-
-    def _note(self, module: str, name: str) -> Any:
         safe = find_safe(module, name)
         self._found.add(f"{module}.{name}")
-        self.are_data = self.are_data and safe is not None
+        if safe is None:
+            self.are_data = False
+            return _Nothing
+        if type(safe) is StandIn:
+            safe.means = _no_array if makes_arrays(module, name) else _Nothing
         return safe
+
+    def hold(self, name: str) -> None:  # noqa: ARG002  it was taken note of
+        """What is no value, and is held as one, is refused by `load`."""
+        self.are_data = False
 
     def may_build(self, obj: Any) -> bool:
         """Only what does nothing with its state."""
         return isinstance(obj, _Nothing)
 
+    def may_be_key(self, obj: Any) -> bool:
+        """That a function or class is one shows in the end."""
+        return isinstance(obj, _Nothing | StandIn)
+
 
 class _Nothing:
-    """Stands for an object of any class, and for what a call of any function returns."""
+    """Stands for an object of any class, and for what a call of any function returns; keeps what it was given."""
 
-    def __new__(cls, *_arguments: Any, **_named: Any) -> Self:
-        return object.__new__(cls)
+    def __new__(cls, *arguments: Any, **named: Any) -> Self:
+        made = object.__new__(cls)
+        made._kept = [arguments, named]
+        return made
 
     def __init__(self, *_arguments: Any, **_named: Any) -> None:
         """Take anything."""
 
-    def __call__(self, *_arguments: Any, **_named: Any) -> _Nothing:
+    _kept: list[Any]
+
+    def __call__(self, *arguments: Any, **named: Any) -> _Nothing:
+        self._kept += [arguments, named]
         return self
 
-    def __setstate__(self, _state: Any) -> None:
+    def __setstate__(self, state: Any) -> None:
         """Take anything."""
+        self._kept.append(state)
 
-    def __setitem__(self, _key: Any, _value: Any) -> None:
+    def __setitem__(self, key: Any, value: Any) -> None:
         """Take anything."""
+        self._kept += [key, value]
 
-    def append(self, _item: Any) -> None:
+    def append(self, item: Any) -> None:
         """Take anything."""
+        self._kept.append(item)
 
-    def extend(self, _items: Any) -> None:
+    def extend(self, items: Any) -> None:
         """Take anything."""
+        self._kept += items
 
-    def add(self, _item: Any) -> None:
+    def add(self, item: Any) -> None:
         """Take anything."""
+        self._kept.append(item)
+
+
+def _no_array(*arguments: Any) -> _Nothing:
+    """Stands for an array: classes say what kind it is, and are no part of it."""
+    return _Nothing(*(each for each in arguments if type(each) is not StandIn))

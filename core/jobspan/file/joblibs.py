@@ -12,6 +12,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -40,6 +41,10 @@ class ArrayRecord:
     dtype: Any
     allow_mmap: bool
     numpy_array_alignment_bytes: int | None = None  # joblib before 1.2 did not align
+
+    def __init__(self) -> None:
+        """Raise: pickles of joblib's make one without calling it, and give it its state."""
+        raise UnpicklingError("nothing tells of the array")
 
 
 def load_joblibs(
@@ -107,11 +112,17 @@ def _read(file: Any, trust: Trust | None, reading: _Reading) -> Any:
     if trust is None:
         reader: Any = _JoblibUnpickler(file, find_anything)
     else:
-        from jobspan.file.data import DataUnpickler
-
-        reader = type("DataJoblibUnpickler", (_ReadsArrays, DataUnpickler), {})(file, trust)
+        reader = _find_data_unpickler()(file, trust)
     reader.reading = reading
     return reader.load()
+
+
+@cache  # to make a class takes as long as to read a small file
+def _find_data_unpickler() -> Any:
+    """The class for files that are not trusted; its module is imported only where there are some."""
+    from jobspan.file.data import DataUnpickler
+
+    return type("DataJoblibUnpickler", (_ReadsArrays, DataUnpickler), {})
 
 
 class _ReadsArrays(_Base):  # type: ignore[misc]  # see above
@@ -123,27 +134,30 @@ class _ReadsArrays(_Base):  # type: ignore[misc]  # see above
     def find_class(self, module: str, name: str) -> Any:
         if module in _MODULES:
             if name == "NumpyArrayWrapper":
-                return ArrayRecord
+                return ArrayRecord if self.trust is None else self._stand_in(module, name)
             if name in _OLD:
                 raise DamagedFileError(
                     f"{self.reading.name} was written by a joblib before 0.10; load it with joblib, and dump it."
                 )
         return super().find_class(module, name)
 
+    def _stand_in(self, module: str, name: str) -> Any:
+        from jobspan.file.named import StandIn
+
+        return self._named.setdefault((module, name), StandIn(f"{module}.{name}", ArrayRecord, needs_state=True))
+
     def build(self, obj: Any, state: Any) -> Any:
         if type(obj) is not ArrayRecord:
             return super().build(obj, state)
+        from jobspan.arrays.rebuild import as_native, as_subclass
+
         if self.trust is not None:
             from jobspan.arrays.checked import check_record
 
-            check_record(state)
+            state = check_record(state)
         vars(obj).update(state)
-        from jobspan.arrays.rebuild import as_native, as_subclass
-
         array = self._read(obj)
-        return as_subclass(
-            as_native(array) if self.reading.native else array, getattr(obj.subclass, "kind", obj.subclass)
-        )
+        return as_subclass(as_native(array) if self.reading.native else array, obj.subclass)
 
     def _read(self, record: ArrayRecord) -> Any:
         from jobspan.arrays.rebuild import count_bytes, from_bytes, map_part

@@ -6,13 +6,11 @@ raised, nothing of the new one is left behind.
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -20,6 +18,7 @@ from zlib import crc32
 from jobspan.errors import say_once
 from jobspan.file.layout import ALIGNMENT, HEADER_BYTES, PIECE, Header, Index, Segment, align
 from jobspan.file.plan import PROTOCOL, Plan, make_plan
+from jobspan.file.replacing import replacing
 from jobspan.persist.chunks import in_threads
 
 _AT_A_TIME = 64  # pieces that are compressed before they are written
@@ -68,6 +67,8 @@ def dump(
         If something in the object cannot be pickled. The message says what, and where it is.
     ValueError
         If there is no such compressor or level, or `filename` is neither name nor file.
+    JobspanError
+        If a compressor is not installed, or one that was registered fails.
     OSError
         If the file cannot be written.
 
@@ -99,8 +100,7 @@ def dump(
         with open_url(path, "wb") as file:
             write_plan(plan, codec, alignment, Stream(file))
     else:
-        with replacing(path) as target:
-            write_plan(plan, codec, alignment, target)
+        _write_file(plan, codec, alignment, path)
     return [path]
 
 
@@ -108,8 +108,21 @@ def dump_telling(facts: Mapping[str, Any], value: Any, path: str, compress: Any 
     """As `dump`, into a file that tells more of itself: plain values, which `read_facts` reads and `inspect` shows."""
     codec = choose_codec(compress, path)
     plan = make_plan(value, ALIGNMENT)
-    with replacing(path) as target:
-        write_plan(plan, codec, ALIGNMENT, target, facts)
+    _write_file(plan, codec, ALIGNMENT, path, facts)
+
+
+def _write_file(
+    plan: Plan, codec: _Codec, alignment: int, path: str, facts: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """Write a file that takes the place of another, if there is one."""
+    mode = _mode_of(path)
+    if mode is not None and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        with open(path, "wb") as file:  # a device or a pipe cannot be replaced
+            write_plan(plan, codec, alignment, Stream(file), facts)
+        return
+    target = os.path.realpath(path)  # where there is a link, what it leads to is replaced
+    with replacing(target, mode) as descriptor:
+        write_plan(plan, codec, alignment, File(descriptor), facts)
 
 
 def choose_codec(compress: Any, filename: str) -> _Codec:
@@ -264,45 +277,9 @@ def _cut(stretches: Sequence[memoryview], start: int, end: int) -> Any:
     return b"".join(parts)
 
 
-@contextmanager
-def replacing(path: str) -> Iterator[_Target]:
-    """A file that takes the place of another at the end, if nothing is raised."""
-    path = os.path.realpath(path)  # where there is a link, what it leads to is replaced
-    mode = None
-    with suppress(OSError):
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):  # a device or a pipe cannot be replaced
-            with open(path, "wb") as file:
-                yield Stream(file)
-            return
-        mode = stat.S_IMODE(found.st_mode)
-    folder, name = os.path.split(path)
-    beside = os.path.join(folder, f".{name[:100]}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(errno.ENOENT, "there is no such folder to write a file in", folder)
-    descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+def _mode_of(path: str) -> int | None:
+    """What kind of file is there, and who may do what with it; None if there is none."""
     try:
-        try:
-            yield File(descriptor)
-            if mode is not None and hasattr(os, "fchmod"):
-                os.fchmod(descriptor, mode)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(beside, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(beside)
-        raise
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: str) -> None:
-    """Make a file's new name safe on the disk, where that can be done."""
-    if os.name == "posix":
-        with suppress(OSError):  # some file systems cannot, and the file itself is safe
-            descriptor = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        return os.stat(path).st_mode
+    except OSError:
+        return None

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from functools import partial
+from importlib import import_module
 from types import FunctionType, MethodType
 from typing import Any
 
 _MAX_DEPTH = 12
 _MAX_PARTS = 10_000
+_ADAPTERS = ("numpy", "pandas", "polars")  # packages with objects that hold others in ways of their own
 
 
 def find_culprit(obj: Any, path: str, is_picklable: Callable[[Any], bool]) -> tuple[str, Any, str]:
@@ -85,6 +87,7 @@ def _all_parts(obj: Any) -> Iterator[tuple[str, Any]]:
         case FunctionType():
             yield from _function_parts(obj)
         case _:
+            yield from _held(obj)
             yield from _attributes(obj)
 
 
@@ -99,6 +102,15 @@ def _function_parts(function: FunctionType) -> Iterator[tuple[str, Any]]:
     for name in function.__code__.co_names:
         if name in function.__globals__:
             yield f".<global {name}>", function.__globals__[name]
+
+
+def _held(obj: Any) -> Iterator[tuple[str, Any]]:
+    """What arrays and frames hold; their package has been imported, since there is such an object."""
+    for base in type(obj).__mro__:
+        package = base.__module__.partition(".")[0]
+        if package in _ADAPTERS:
+            yield from import_module(f"jobspan.arrays.content.{package}").list_parts(obj)
+            return
 
 
 def _attributes(obj: Any) -> Iterator[tuple[str, Any]]:

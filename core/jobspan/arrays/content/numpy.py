@@ -22,6 +22,17 @@ def find(kind: type) -> Take | None:
     return choose(kind, _TAKES)
 
 
+def list_parts(obj: Any) -> Iterator[tuple[str, Any]]:
+    """The objects in an array, each with the step that leads there."""
+    if isinstance(obj, np.ma.MaskedArray):
+        yield ".data", np.ma.getdata(obj)
+    elif isinstance(obj, np.ndarray | np.void) and obj.dtype.names is not None:
+        yield from ((f"[{name!r}]", obj[name]) for name in obj.dtype.names if obj.dtype[name].hasobject)
+    elif isinstance(obj, np.ndarray) and obj.dtype == object:
+        for index in np.ndindex(obj.shape):
+            yield f"[{', '.join(map(str, index)) or '()'}]", obj[index]
+
+
 def data_of(array: Any) -> Data | bytes:
     """The bytes of an array's elements in C order, of which no more than a piece at a time is copied.
 

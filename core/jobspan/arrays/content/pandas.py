@@ -6,6 +6,7 @@ which of them are missing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,21 @@ from jobspan.persist.content import Coerce, Content, Take, choose
 def find(kind: type) -> Take | None:
     """What takes apart objects of this type; None if it is left to pickle."""
     return choose(kind, _TAKES)
+
+
+def list_parts(obj: Any) -> Iterator[tuple[str, Any]]:
+    """What a frame, a series or an index holds beside numbers, each with the step that leads there."""
+    if isinstance(obj, pd.DataFrame):
+        for number, (name, dtype) in enumerate(obj.dtypes.items()):
+            if str(dtype) == "object":
+                yield (f"[{name!r:.40}]" if obj.columns.is_unique else f".iloc[:, {number}]"), obj.iloc[:, number]
+        yield ".columns", obj.columns
+    if isinstance(obj, pd.DataFrame | pd.Series):
+        yield ".index", obj.index
+        yield ".attrs", obj.attrs
+    if isinstance(obj, pd.Series | pd.Index) and str(obj.dtype) == "object":
+        step = ".iloc[{}]" if isinstance(obj, pd.Series) else "[{}]"
+        yield from ((step.format(number), value) for number, value in enumerate(obj))
 
 
 def _take_frame(frame: Any, _: Coerce) -> Content:

@@ -6,6 +6,7 @@ however they are cut into chunks.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import polars as pl
@@ -19,6 +20,14 @@ def find(kind: type) -> Take | None:
     if issubclass(kind, pl.DataFrame):
         return _take_frame
     return _take_series if issubclass(kind, pl.Series) else None
+
+
+def list_parts(obj: Any) -> Iterator[tuple[str, Any]]:
+    """The columns of a frame and the elements of a series that are objects, each with the step that leads there."""
+    if isinstance(obj, pl.DataFrame):
+        yield from ((f"[{column.name!r:.40}]", column) for column in obj.get_columns() if column.dtype == pl.Object)
+    elif isinstance(obj, pl.Series) and obj.dtype == pl.Object:
+        yield from ((f"[{number}]", value) for number, value in enumerate(obj))
 
 
 def _take_frame(frame: Any, _: Coerce) -> Content:
