@@ -176,14 +176,9 @@ class Limiter:
         self._store = store
         self._limits = limits
         self._busy = threading.Lock()
-        self._used: dict[str, float] = {}
         self._bytes = self._items = 0
         self._bytes_since = self._items_since = 0
         self._has_looked = False
-
-    def note_use(self, key: str) -> None:
-        """An entry was read: file systems rarely say when."""
-        self._used[key] = time.time()
 
     def note_written(self, nbytes: int) -> None:
         """An entry was written; make room if that is needed now."""
@@ -209,9 +204,7 @@ class Limiter:
 
     def _make_room(self) -> None:
         max_bytes, max_items, ttl = self._limits
-        entries = [
-            entry._replace(used=max(entry.used, self._used.get(entry.key, 0))) for entry in list_entries(self._store)
-        ]
+        entries = list(list_entries(self._store))
         nbytes, items = sum(entry.nbytes for entry in entries), len(entries)
         is_over = (max_bytes is not None and nbytes > max_bytes) or (max_items is not None and items > max_items)
         share = _ROOM if is_over else 1.0
