@@ -36,6 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def signing_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A key of the tests' own for what they cache, rather than the user's; child processes have it, too."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("JOBSPAN_DEBUG", raising=False)
         patch.setenv("JOBSPAN_KEY_FILE", str(tmp_path_factory.mktemp("keys") / "cache.key"))
         yield
 

@@ -208,11 +208,28 @@ def test_globals_that_are_arrays_are_parts_and_random_generators_are_not() -> No
     assert identify(define(text.replace("default_rng(1)", "default_rng(2)")).f) == one
 
 
+def test_objects_of_a_class_of_ones_own_are_parts_if_what_is_in_them_is_plain() -> None:
+    text = """
+        class Model:
+            bias = 1
+            def __init__(self, factor): self.factor, self.names = factor, ["a"]
+            def predict(self, x): return self.factor * x + self.bias
+        model = Model(2)
+        predict = model.predict
+        def f(x): return model.predict(x) + predict(x)
+    """
+    for now, then in (("Model(2)", "Model(3)"), ("bias = 1", "bias = 2"), ("* x", "** x"), ('["a"]', '["b"]')):
+        one, other = both(text, now, then)
+        assert one.digest != other.digest, then
+    assert not one.notes
+
+
 def test_what_else_is_global_is_left_out_with_a_note() -> None:
     made = define(
         """
         import threading
-        class Service: pass
+        class Service:
+            def __init__(self): self.lock = threading.Lock()
         lock, service, held = threading.Lock(), Service(), [threading.Lock()]
         def f(): return lock, service, held
         """,

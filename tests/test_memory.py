@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from jobspan import CacheWarning, MemorizedResult, Memory, UnhashableError, expires_after
+from jobspan import CacheWarning, JobspanError, MemorizedResult, Memory, UnhashableError, expires_after
 from jobspan.memory.results import NotMemorizedResult
 
 
@@ -330,6 +330,15 @@ def test_a_memory_that_only_reads_keeps_nothing(memory: Memory, tmp_path: Path) 
     before = _tree(tmp_path)
     assert [reading(3), reading(4)] == [6, 8]
     assert _tree(tmp_path) == before
+    only = Memory(tmp_path, verbose=0, mode="r")
+    changes = [
+        lambda: reading.forget(3), lambda: reading.put(1, 3), reading.clear, only.clear, only.verify, only.trust,
+        lambda: only.reduce_size(items_limit=0), lambda: only.prune(max_items=0), lambda: only.merge(tmp_path),
+    ]  # fmt: skip
+    for change in changes:
+        with pytest.raises(JobspanError, match="only looks up, since it was made with mode='r'"):
+            change()
+    assert _tree(tmp_path) == before
     with pytest.raises(ValueError, match="neither 'rw' nor 'r'"):
         Memory(tmp_path, mode="w")
 
@@ -344,6 +353,34 @@ def test_results_in_memory_are_the_same_object(memory: Memory) -> None:
     make(2), make(3)
     assert make(1) == [1]
     assert calls == [1, 2, 3]
+
+
+def test_results_in_memory_expire_and_are_cleared_as_others(tmp_path: Path) -> None:
+    memory = Memory(tmp_path, verbose=0)
+    short = memory.cache(area, ttl=1e-3, in_process=5)
+    short(1)
+    _wait_until_older(short.entries()[0].written, 2e-3)
+    short(1)
+    assert len(calls) == 2
+    kept = memory.cache(area, in_process=5)
+    for remove in (lambda: memory.clear(warn=False), lambda: memory.reduce_size(items_limit=0), lambda: kept.forget(2)):
+        kept(2)
+        calls.clear()
+        remove()
+        kept(2)
+        assert len(calls) == 1
+    asked = memory.cache(area, in_process=5, cache_validation_callback=lambda _: False)
+    asked(3), asked(3)
+    assert len(calls) == 3
+
+
+def test_arguments_may_have_any_names(memory: Memory) -> None:
+    def named(self: int, func: int, value: int) -> int:
+        return self + func + value
+
+    cached = memory.cache(named)
+    assert cached(self=1, func=2, value=3) == memory.eval(named, self=1, func=2, value=3) == 6
+    assert cached.check_call_in_cache(self=1, func=2, value=3)
 
 
 def test_verbose_prints_calls_as_joblib_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -311,6 +311,59 @@ def test_data_only_results_need_no_trust(tmp_path: Path) -> None:
     assert memory.counts.hits == 2
 
 
+def test_data_only_results_may_be_signed_by_anybody(tmp_path: Path) -> None:
+    Memory(tmp_path, verbose=0, key="the secret of somebody else").cache(describe)(5)
+    Memory(tmp_path, verbose=0, key="the secret of somebody else").cache(describe)(100_000)
+    memory = Memory(tmp_path, verbose=0, trusted="data")
+    assert [memory.cache(describe)(n) for n in (5, 100_000)] == [describe(5), describe(100_000)]
+    assert memory.counts.hits == 2
+
+
+class FullStore(FolderStore):
+    """A folder on a disk that is full."""
+
+    full = frozenset({"append", "write"})
+
+    def append(self, name: str, data: bytes, /) -> int:
+        if "append" in self.full:
+            raise OSError(28, "No space left on device")
+        return super().append(name, data)
+
+    def write(self, name: str, data: bytes, /) -> None:
+        if "write" in self.full:
+            raise OSError(28, "No space left on device")
+        super().write(name, data)
+
+    def path(self, name: str, /) -> str:
+        if "path" in self.full:
+            raise PermissionError(13, "No space left on device, nor the permission to look")
+        return super().path(name)
+
+
+@pytest.mark.parametrize("full", [{"append"}, {"write"}, {"append", "write", "path"}])
+def test_a_full_disk_costs_no_result(tmp_path: Path, full: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBSPAN_DEBUG", "1")
+    monkeypatch.setattr("atexit.register", lambda _: None)
+    store = FullStore(str(tmp_path))
+    store.full = frozenset(full)
+    cached = Memory(store, verbose=0).cache(describe)
+    with pytest.warns((CacheWarning, FallbackWarning), match="No space left"):
+        assert [cached(5), cached(5)] == [describe(5)] * 2
+
+
+def test_a_file_in_the_way_of_the_folder_is_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(JobspanError, match="there is a file where a folder should be"):
+        Memory(tmp_path / "file" / "cache")
+
+
+def test_results_can_be_mapped_in_every_way(tmp_path: Path) -> None:
+    np = pytest.importorskip("numpy")
+    for mode in ("r", "c", "r+", "w+"):
+        cached = Memory(tmp_path / mode[0], verbose=0).cache(np.arange, mmap_mode=mode)
+        assert cached(5000.0).sum() == cached(5000.0).sum() == np.arange(5000.0).sum()
+
+
 # -- limits ----------------------------------------------------------------------------------------------------------
 
 

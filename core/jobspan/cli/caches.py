@@ -25,6 +25,7 @@ def add_commands(commands: Any) -> None:
     def add(name: str, run: Any, text: str) -> Any:
         action = actions.add_parser(name, help=text)
         action.add_argument("location", help="what Memory was given")
+        action.add_argument("--key-file", metavar="FILE", help="a file with the secret of a cache that several share")
         action.set_defaults(run=run)
         return action
 
@@ -52,18 +53,28 @@ def _open(options: Any) -> Memory:
     location = options.location
     if "://" not in location and not os.path.isdir(os.path.join(location, "jobspan")):
         raise FileNotFoundError(f"there is no cache in {location}: give the folder that Memory was given")
-    return Memory(location, verbose=0)
+    return Memory(location, verbose=0, key=_key(options))
+
+
+def _key(options: Any) -> bytes | None:
+    if options.key_file is None:
+        return None
+    with open(options.key_file, "rb") as file:
+        return file.read().strip()
 
 
 def _ls(options: Any) -> int:
-    table = _open(options).entries()
+    memory = _open(options)
+    table = memory.entries()
+    others = memory.count() - len(table)
     table[:] = [row for row in table if row.function.startswith(options.function)]
     if options.json:
         for row in table:
             sys.stdout.write(f"{json.dumps(row._asdict())}\n")
         return 0
     total = sum(row.nbytes for row in table)
-    sys.stdout.write(f"{table}\n{len(table)} entries, {total} bytes\n")
+    hidden = f"; {others} more are signed with a key that is not known here" if others else ""
+    sys.stdout.write(f"{table}\n{len(table)} entries, {total} bytes{hidden}\n")
     return 0
 
 
@@ -112,7 +123,9 @@ def _prune(options: Any) -> int:
 
 def _merge(options: Any) -> int:
     with _Bar() as bar:
-        found = Memory(options.location, verbose=0).merge(options.other, trust=options.trust, progress=bar.show)
+        found = Memory(options.location, verbose=0, key=_key(options)).merge(
+            options.other, trust=options.trust, progress=bar.show
+        )
     sys.stdout.write(f"{found.copied} copied, {found.present} were here already, {found.refused} refused\n")
     if found.refused and not options.trust:
         sys.stdout.write("refused: damaged, or signed by somebody else; --trust takes the latter as well\n")

@@ -49,11 +49,11 @@ class MemorizedFunc:
 
     # -- calls ------------------------------------------------------------------------------------------------------
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """The result, from the cache if it is there."""
         return self._obtain(args, kwargs, shelving=False)
 
-    def call_and_shelve(self, *args: Any, **kwargs: Any) -> Any:
+    def call_and_shelve(self, /, *args: Any, **kwargs: Any) -> Any:
         """Make sure that the result is in the cache, and return a reference to it.
 
         Returns
@@ -63,7 +63,7 @@ class MemorizedFunc:
         """
         return self._obtain(args, kwargs, shelving=True)
 
-    def call(self, *args: Any, **kwargs: Any) -> Any:
+    def call(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function whether or not the result is there, and keep the new one.
 
         Returns
@@ -77,11 +77,11 @@ class MemorizedFunc:
         value, entry = self._compute(call, args, kwargs, replaces=True)
         return value, _metadata(entry)
 
-    def check_call_in_cache(self, *args: Any, **kwargs: Any) -> bool:
+    def check_call_in_cache(self, /, *args: Any, **kwargs: Any) -> bool:
         """Whether the result of this call is in the cache, and may be used. Writes nothing."""
         return self._served.find(self._make_call(args, kwargs)[0]) is not None
 
-    def explain(self, *args: Any, **kwargs: Any) -> Explanation:
+    def explain(self, /, *args: Any, **kwargs: Any) -> Explanation:
         """Why a call with these arguments hits, or misses: the closest earlier call, and what is different.
 
         Returns
@@ -105,10 +105,11 @@ class MemorizedFunc:
         *args, **kwargs
             The arguments.
         """
+        self._served.memory.check_writable()
         call = self._make_call(args, kwargs)[0]
         self._served.keep(call, value, 0.0, self._served.describe(call), replaces=True)
 
-    def forget(self, *args: Any, **kwargs: Any) -> bool:
+    def forget(self, /, *args: Any, **kwargs: Any) -> bool:
         """Remove the result of a call with these arguments; whether it was there."""
         return self._served.forget(self._make_call(args, kwargs)[0])
 
@@ -134,6 +135,16 @@ class MemorizedFunc:
     def func_id(self) -> str:
         """The name of the folder in the cache where its results are."""
         return self._served.func_id
+
+    @property
+    def ignore(self) -> list[str]:
+        """Parameters that do not count."""
+        return list(self._served.options.ignore)
+
+    @property
+    def cache_validation_callback(self) -> Any:
+        """What says whether a result may still be used."""
+        return self._served.options.validate
 
     def __jobspan_identity__(self) -> Identity:
         """What it counts as where another function uses it."""
@@ -199,7 +210,7 @@ class MemorizedFunc:
 class AsyncMemorizedFunc(MemorizedFunc):
     """A coroutine function whose results are kept: as `MemorizedFunc`, but its calls are awaited."""
 
-    async def call(self, *args: Any, **kwargs: Any) -> Any:
+    async def call(self, /, *args: Any, **kwargs: Any) -> Any:
         """As `MemorizedFunc.call`."""
         call, args, kwargs = self._make_call(args, kwargs)
         value, entry = await self._compute(call, args, kwargs, replaces=True)

@@ -70,6 +70,13 @@ class Code:
                     self._identity = identity
         return self._digest
 
+    def has_changed_in_place(self) -> bool:
+        """Whether a list, a dict or the like that the function uses is not as it was when the digest was made.
+
+        That does not count: many functions fill such themselves, to remember something.
+        """
+        return self.identity.is_current() and identify(self._function, anew=True).digest != self.identity.digest
+
     def _make_digest(self, identity: Identity) -> bytes:
         if self._version is None and not self._ignore_code and not self._depends:
             return identity.digest

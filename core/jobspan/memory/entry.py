@@ -96,6 +96,13 @@ def decode(name: str, data: bytes, signer: Signer) -> Entry | Fault:
     key_id, signature = data[len(MAGIC) :][:ID_BYTES], data[len(MAGIC) + ID_BYTES : _SIGNED_FROM]
     if not signer.verify(name.encode() + data[_SIGNED_FROM:], signature):
         return Fault.DAMAGED if key_id == signer.key_id else Fault.UNKNOWN_KEY
+    return decode_unsigned(data)
+
+
+def decode_unsigned(data: bytes) -> Entry | Fault:
+    """What is in an entry, whoever has signed it."""
+    if data[: len(MAGIC)] != MAGIC or len(data) < _VALUE_FROM:
+        return Fault.DAMAGED
     in_file, facts_bytes, sketch_bytes, value_bytes, written, duration = _HEAD.unpack_from(data, _SIGNED_FROM)
     view = memoryview(data)
     facts_from = _VALUE_FROM + value_bytes

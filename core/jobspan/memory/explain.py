@@ -23,6 +23,10 @@ from jobspan.memory.telling import kind_of, tell
 if TYPE_CHECKING:
     from jobspan.memory.served import Served
 
+_CHANGED_IN_PLACE = (
+    "something that the function captures, or a global that it uses, was changed in place since the first call of this "
+    "session, which does not count: results are found, and kept, as of what it was. Bound anew, it counts."
+)
 _LOOKED_AT = 64  # entries are read to find the one that is closest
 _LISTED = 64  # where the store keeps no index
 
@@ -60,6 +64,12 @@ class Explanation(NamedTuple):
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
 
+    def __repr__(self) -> str:
+        return str(self)
+
+    def __bool__(self) -> bool:
+        return self.is_hit
+
     def _repr_html_(self) -> str:
         """For notebooks."""
         colour = "#2a7" if self.is_hit else "#c62"
@@ -84,13 +94,16 @@ def explain_call(served: Served, call: Call) -> Explanation:
     names = served.names
     shown = f"{served.func_id}({', '.join(f'{n}={tell(v)}' for n, v in zip(names, call.values, strict=True))})"
     identity = served.identity
-    entry = served.shelf.find(call.key)
+    notes = identity.notes
+    if served.calls.code.has_changed_in_place():
+        notes = (*notes, _CHANGED_IN_PLACE)
+    entry = served.shelf.peek(call.key)
     if entry is not None:
-        if (why_not := served.why_invalid(entry)) is None:
-            return Explanation(served.func_id, True, shown, (_tell_age(entry),), None, identity.notes)
-        return Explanation(served.func_id, False, shown, (_tell_age(entry), why_not), None, identity.notes)
+        why_not = served.why_invalid(entry)
+        reasons = [_tell_age(entry), *filter(None, [why_not]), *_tell_packages(served)]
+        return Explanation(served.func_id, why_not is None, shown, tuple(reasons), None, notes)
     data = Index(served.shelf.store, served.shelf.folder).read()
-    reasons: list[str] = []
+    reasons = []
     if (gone := find_key(data, call.key)) is not None:
         reasons.append(
             f"this very call was computed {_ago(gone.written)}, and its result has been removed since: evicted, "
@@ -100,7 +113,7 @@ def explain_call(served: Served, call: Call) -> Explanation:
     if best is None:
         if not reasons:
             reasons.append("no call of this function is in the cache")
-        return Explanation(served.func_id, False, shown, tuple(reasons), None, identity.notes)
+        return Explanation(served.func_id, False, shown, tuple(reasons), None, notes)
     reasons += _tell_candidate(served, call, best)
     closest = {
         "key": best.key,
@@ -110,7 +123,7 @@ def explain_call(served: Served, call: Call) -> Explanation:
         "equal": list(best.equal),
         "different": list(best.different),
     }
-    return Explanation(served.func_id, False, shown, tuple(reasons), closest, identity.notes)
+    return Explanation(served.func_id, False, shown, tuple(reasons), closest, notes)
 
 
 def _find_best(served: Served, call: Call, data: bytes) -> _Candidate | None:
@@ -206,6 +219,13 @@ def _tell_argument(name: str, earlier: list[Any] | None, values: dict[str, Any],
     first, *rest = difference
     yield f"  {name} differs ({kind}): {first}"
     yield from (f"    {line}" for line in rest)
+
+
+def _tell_packages(served: Served) -> Iterator[str]:
+    """Which packages have another version than when the first result of this code was kept."""
+    before = read_version(served.shelf.store, served.shelf.folder, served.code_digest.hex())
+    if before is not None:
+        yield from tell_changes(before, version_of(served.identity))
 
 
 def _tell_age(entry: Entry) -> str:

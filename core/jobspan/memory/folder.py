@@ -66,6 +66,8 @@ class FolderStore:
             found = os.stat(self.location)
         except FileNotFoundError:
             return
+        except NotADirectoryError:
+            raise JobspanError(f"{self.location} cannot be made: there is a file where a folder should be.") from None
         who = "another user owns it" if found.st_uid not in (os.getuid(), 0) else ""
         if found.st_mode & (stat.S_IWOTH if self._group else stat.S_IWOTH | stat.S_IWGRP):
             who = "others can write into it"
@@ -192,18 +194,20 @@ class FolderStore:
     def remove(self, names: Iterable[str], /) -> None:
         """Remove files, what is in packs, and folders that are empty then."""
         folders = set()
+        paths = []
         packed: dict[str, list[bytes]] = {}
         for name in names:
             path = self._root + name
             if (pack := self._pack_of(name)) is not None:
                 packed.setdefault(pack[0], []).append(pack[1])
-            else:
-                with suppress(FileNotFoundError, NotADirectoryError):
-                    os.unlink(path)
-            folders.add(os.path.dirname(path))
-        for pack_path, keys in packed.items():
+            paths.append(path)
+        for pack_path, keys in packed.items():  # entries before the files that they point to
             self._packs.remove(pack_path, keys)
             folders.add(os.path.dirname(pack_path))
+        for path in paths:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                os.unlink(path)
+            folders.add(os.path.dirname(path))
         for folder in sorted(folders, key=len, reverse=True):
             self._remove_empty(folder)
 

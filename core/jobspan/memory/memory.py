@@ -82,8 +82,12 @@ class Memory(Whole):
     ----------
     location : str or None
         As it was given.
+    mmap_mode, compress, backend
+        As they were given.
     counts : Counts
         What happened so far, in this process.
+    cleared : int
+        How often entries were removed, in this process.
 
     Raises
     ------
@@ -139,7 +143,9 @@ class Memory(Whole):
         self._on_miss = on_miss
         self._store = open_store(location, backend, backend_options or {}, group=group, local=local)
         self._key = key
-        self._handling = Handling(compress, mmap_mode, _trust(trusted), mode == "r")
+        self.mmap_mode, self.compress, self.backend = mmap_mode, compress, backend
+        is_data = isinstance(trusted, str) and trusted == "data"
+        self._handling = Handling(compress, mmap_mode, _trust(trusted), mode == "r", is_data)
         self._limits = Limits(
             parse_nbytes(max_bytes, "max_bytes"), parse_count(max_items, "max_items"), parse_seconds(ttl, "ttl")
         )
@@ -150,6 +156,7 @@ class Memory(Whole):
         """Make what belongs to this process."""
         store = self._store
         self.counts = Counts()
+        self.cleared = 0
         self.recorder = recorder_for(store)
         self._signer = None if store is None else signer_for(self._key)
         self._flight: Flight | None = None
@@ -157,7 +164,7 @@ class Memory(Whole):
         self._limiter = Limiter(store, self._limits) if store is not None and is_limited else None
 
     def __getstate__(self) -> dict[str, Any]:
-        mine = ("counts", "recorder", "_signer", "_flight", "_limiter")
+        mine = ("counts", "cleared", "recorder", "_signer", "_flight", "_limiter")
         return {name: value for name, value in self.__dict__.items() if name not in mine}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -258,6 +265,8 @@ class Memory(Whole):
     def checkpoint(self, name: str, **options: Any) -> Steps:
         """A loop that can be taken up again: its state is saved every so often, in the cache's folder.
 
+        Its files are not entries: what is said of those, `mode` and limits, is not said of them.
+
         Parameters
         ----------
         name : str
@@ -304,7 +313,7 @@ class Memory(Whole):
         """A memory at another location, with the same key."""
         return Memory(location, verbose=0, key=self._key)
 
-    def eval(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def eval(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call a function through the cache."""
         return self.cache(func)(*args, **kwargs)
 
@@ -314,7 +323,11 @@ class Memory(Whole):
     def flight(self) -> Flight | None:
         """Who computes what; None if everybody may."""
         if self._flight is None and self._single_flight and self._store is not None:
-            self._flight = flight_for(self._store)
+            try:
+                self._flight = flight_for(self._store)
+            except OSError as error:  # the folder cannot be made, which keeping a result will tell
+                say_once(f"calls at the same time may compute the same: there is no place for locks ({error}).")
+                self._single_flight = False
         return self._flight
 
     def open_shelf(self, folder: str, handling: Handling) -> Shelf:
@@ -339,7 +352,7 @@ class Memory(Whole):
         if callable(self._on_miss):
             self._on_miss(explanation)
         else:
-            print(explanation)  # noqa: T201  that was asked for
+            sys.stdout.write(f"{explanation}\n")  # in one piece, as others may write at the same time
 
 
 register_hash(Memory, lambda _: None)  # where results are kept is no part of what they depend on

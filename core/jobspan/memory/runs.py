@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jobspan.errors import say_once
 from jobspan.memory.store import Store
 
 if TYPE_CHECKING:
@@ -95,10 +96,15 @@ class Recorder:
         self._append(record)
 
     def _append(self, record: Any) -> None:
-        self._store.append(f"{_FOLDER}/{self.name}", json.dumps(record).encode() + b"\n")
+        try:
+            self._store.append(f"{_FOLDER}/{self.name}", json.dumps(record).encode() + b"\n")
+        except OSError as error:
+            say_once(f"JOBSPAN_DEBUG: not all calls of this run are written down in {self._store.location}: {error}")
 
     def _end(self) -> None:
         names = list_runs(self._store)
+        if self.name not in names:  # nothing could be written down, which was said
+            return
         before = [name for name in names if name < self.name]
         now = read_run(self._store, self.name)
         previous = read_run(self._store, before[-1]) if before else None
@@ -177,6 +183,8 @@ def tell_difference(before: Run | None, now: Run) -> Iterator[str]:
     yield from lines[:_SHOWN] if lines else ["  no call missed that was made before"]
     if len(lines) > _SHOWN:
         yield f"  ... and {len(lines) - _SHOWN} more"
+    if lines:
+        yield "  in full: jobspan cache why FOLDER"
 
 
 def _differences(before: Sequence[RunCall], now: Sequence[RunCall]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jobspan.errors import warn_of_cache
 from jobspan.memory.calls import Call, Calls
 from jobspan.memory.code import Code
 from jobspan.memory.entry import Entry
@@ -89,10 +90,11 @@ class Served:
         """Make what belongs to this process."""
         self._shelf: Shelf | None = None
         self._told: set[bytes] = set()  # versions of the function that the store knows
-        self._recent: OrderedDict[tuple[bytes, bytes], Any] = OrderedDict()
+        self._recent: OrderedDict[tuple[bytes, bytes], tuple[float, Any]] = OrderedDict()
+        self._cleared = self.memory.cleared
 
     def __getstate__(self) -> dict[str, Any]:
-        mine = ("_shelf", "_told", "_recent")
+        mine = ("_shelf", "_told", "_recent", "_cleared")
         return {name: value for name, value in self.__dict__.items() if name not in mine}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -133,11 +135,8 @@ class Served:
     def look_up(self, call: Call, *, shelving: bool, waited: bool = False) -> Any:
         """The result of a call, or a reference to it; `NOTHING` if it is not there."""
         if self.options.in_process and not shelving:
-            known = (call.code, call.body)
-            value: Any = self._recent.get(known, NOTHING)
+            value = self._recall(call)
             if value is not NOTHING:
-                self._recent.move_to_end(known)
-                self.memory.counts.hits += 1
                 return value
         shelf = self.shelf
         entry = self.find(call)
@@ -155,11 +154,28 @@ class Served:
             if verbose:
                 show_duration(self.function, time.perf_counter() - started, "cache loaded ")
             if self.options.in_process:
-                self._remember(call, value)
+                self._remember(call, value, entry.written)
         shelf.counts.hits += 1
         shelf.counts.waited += waited
         if self.memory.recorder is not None:
             self.memory.recorder.note(self, call, hit=True)
+        return value
+
+    def _recall(self, call: Call) -> Any:
+        """The result, if it is in memory, and may be used; else `NOTHING`."""
+        if self._cleared != self.memory.cleared:
+            self._cleared = self.memory.cleared
+            self._recent.clear()
+        known = (call.code, call.body)
+        found = self._recent.get(known)
+        if found is None:
+            return NOTHING
+        written, value = found
+        if self.options.ttl is not None and time.time() - written > self.options.ttl:
+            del self._recent[known]
+            return NOTHING
+        self._recent.move_to_end(known)
+        self.memory.counts.hits += 1
         return value
 
     def find(self, call: Call) -> Entry | None:
@@ -206,7 +222,7 @@ class Served:
         if entry is not None and self._handling.mmap_mode is not None and entry.in_file:
             value = self.shelf.load(call.key, entry)
         if self.options.in_process:
-            self._remember(call, value)
+            self._remember(call, value, time.time())
         return value, entry
 
     def _may_replace(self) -> bool:
@@ -231,19 +247,28 @@ class Served:
         if kept is None:
             return None
         entry, nbytes = kept
-        code = self.code_digest
+        try:
+            self._write_down(call, entry, nbytes, about.tags)
+            self.memory.note_written(nbytes)
+        except OSError as error:  # a full disk: the result is there
+            warn_of_cache(f"{self.func_id}: a result is kept, and what helps to explain misses is not: {error}")
+        return entry
+
+    def _write_down(self, call: Call, entry: Entry, nbytes: int, tags: list[bytes]) -> None:
+        """What helps to explain misses."""
+        shelf, code = self.shelf, call.code
         if code not in self._told:
             write_version(shelf.store, shelf.folder, code.hex(), self.identity)
             self._told.add(code)
-        record = Record(call.key, entry.written, duration, nbytes, make_tags(code, call.digests()))
+        record = Record(call.key, entry.written, entry.duration, nbytes, make_tags(code, call.digests()))
         Index(shelf.store, shelf.folder).add(record)
-        add_near(shelf.store, shelf.folder, call.key, about.tags)
-        self.memory.note_written(nbytes)
-        return entry
+        add_near(shelf.store, shelf.folder, call.key, tags)
 
-    def _remember(self, call: Call, value: Any) -> None:
-        """Keep a result in memory as well."""
-        self._recent[call.code, call.body] = value
+    def _remember(self, call: Call, value: Any, written: float) -> None:
+        """Keep a result in memory as well, unless somebody wants to be asked each time."""
+        if self.options.validate is not None:
+            return
+        self._recent[call.code, call.body] = written, value
         if len(self._recent) > self.options.in_process:
             self._recent.popitem(last=False)
 
@@ -251,6 +276,7 @@ class Served:
 
     def forget(self, call: Call) -> bool:
         """Remove a result; whether it was there."""
+        self.memory.check_writable()
         self._recent.pop((call.code, call.body), None)
         is_there = self.shelf.find(call.key) is not None
         if is_there:
@@ -259,6 +285,7 @@ class Served:
 
     def clear(self) -> None:
         """Remove all results."""
+        self.memory.check_writable()
         self._recent.clear()
         self._told.clear()
         self.shelf.clear()

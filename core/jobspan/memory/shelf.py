@@ -16,7 +16,7 @@ from jobspan.errors import JobspanError, say_once, warn_of_cache
 from jobspan.file.contents import How, Unpickler
 from jobspan.file.plan import make_plan
 from jobspan.file.sealed import SEAL_BYTES, load_sealed, write_sealed
-from jobspan.memory.entry import Entry, Fault, decode, encode
+from jobspan.memory.entry import Entry, Fault, decode, decode_unsigned, encode
 from jobspan.memory.signing import Signer
 from jobspan.memory.store import Store
 from jobspan.memory.table import Table, list_rows
@@ -65,12 +65,15 @@ class Handling(NamedTuple):
         What values may name.
     is_read_only : bool
         Whether nothing may be written.
+    is_data : bool
+        Whether values are plain values and arrays only, which anybody may have signed.
     """
 
     compress: Any = False
     mmap_mode: str | None = None
     trust: Any = None
     is_read_only: bool = False
+    is_data: bool = False
 
 
 class Shelf:
@@ -107,25 +110,31 @@ class Shelf:
         data = self.store.read(self.name(key), is_use=True)
         if data is None:
             return None
-        found = decode(key, data, self._signer)
+        found = self._decode(key, data)
         if isinstance(found, Entry):
             return found
         self._report(key, data, found)
         return None
 
+    def _decode(self, key: str, data: bytes) -> Entry | Fault:
+        """What is in an entry; where values are data only, it does not matter who has signed it."""
+        found = decode(key, data, self._signer)
+        return decode_unsigned(data) if found is Fault.UNKNOWN_KEY and self.handling.is_data else found
+
     def peek(self, key: str) -> Entry | None:
         """The entry with this key, if it can be used; nothing is counted, said or set aside."""
         data = self.store.read(self.name(key))
-        found = None if data is None else decode(key, data, self._signer)
+        found = None if data is None else self._decode(key, data)
         return found if isinstance(found, Entry) else None
 
     def _report(self, key: str, data: bytes, fault: Fault) -> None:
         if fault is Fault.UNKNOWN_KEY:
             self.counts.unknown_key += 1
             say_once(
-                f"results in {self.store.location} are not used, since {fault.value}: they were computed by somebody "
-                f"else, or on another machine. If you trust them, `jobspan cache trust {self.store.location}` signs "
-                f"them with your key; caches that are shared have one of their own, Memory(key=...)."
+                f"results in {self.store.location} are not used, since they are signed with a key that is not known "
+                f"here: they were computed by somebody else, or on another machine. If you trust them, "
+                f"`jobspan cache trust {self.store.location}` signs them with your key; caches that are shared have "
+                f"one of their own, Memory(key=...)."
             )
             return
         self._set_aside(key, data, fault.value)
@@ -158,7 +167,8 @@ class Shelf:
 
     def _load_file(self, entry: Entry) -> Any:
         name, seal = entry.locate()
-        how = How(self.handling.mmap_mode, self.handling.mmap_mode is None, self.handling.trust)
+        mmap_mode = "r+" if self.handling.mmap_mode == "w+" else self.handling.mmap_mode  # as `load` takes it
+        how = How(mmap_mode, mmap_mode is None, self.handling.trust)
         path = self.store.path(name)
         if path is not None:
             return load_sealed(path, seal, how)
@@ -205,7 +215,7 @@ class Shelf:
             self.store.write(self.name(key), data)
         except (OSError, JobspanError) as error:  # a full disk; what cannot be pickled, or is not trusted
             self.counts.failed += 1
-            warn_of_cache(f"a result could not be kept in {self.store.location}: {error}")
+            warn_of_cache(f"a result of {self.folder} could not be kept in {self.store.location}: {error}")
             return None
         if before is not None and before.in_file:
             self.store.remove([before.locate()[0]])
@@ -227,7 +237,10 @@ class Shelf:
             seal, data = write_sealed(plan, None, self.handling.compress)
             self.store.write(name, data)
         else:
-            seal, _ = write_sealed(plan, path, self.handling.compress)
+            try:
+                seal, _ = write_sealed(plan, path, self.handling.compress)
+            except FileNotFoundError:  # somebody has removed the folder, which was empty, at just this moment
+                seal, _ = write_sealed(plan, self.store.path(name), self.handling.compress)
         if self.handling.trust is not None:
             self._load_file(_pointing(seal, name))
         return seal + name.encode(), True, nbytes

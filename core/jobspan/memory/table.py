@@ -74,6 +74,8 @@ class Table(list[Row]):
             "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells
         )
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         """For notebooks."""
         head = "".join(f"<th>{name}</th>" for name in _COLUMNS)

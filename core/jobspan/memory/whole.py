@@ -9,8 +9,10 @@ import time
 from datetime import timedelta
 from typing import Any
 
+from jobspan.errors import JobspanError
 from jobspan.logger import Logger
 from jobspan.memory.limits import Limits, by_use, by_worth, choose_victims, list_entries, remove
+from jobspan.memory.shelf import Handling
 from jobspan.memory.signing import Signer
 from jobspan.memory.store import Store
 from jobspan.memory.table import Table, list_rows
@@ -27,6 +29,8 @@ class Whole(Logger):
     _signer: Signer | None
     _limits: Limits
     _key: Any
+    _handling: Handling
+    cleared: int
 
     def clear(self, warn: bool = True) -> None:
         """Remove all entries, of all functions.
@@ -36,6 +40,8 @@ class Whole(Logger):
         warn : bool, default True
             Whether to log it.
         """
+        self.check_writable()
+        self.cleared += 1
         if warn:
             self.warn("Flushing completely the cache")
         if self._store is not None:
@@ -68,6 +74,8 @@ class Whole(Logger):
         nbytes = parse_nbytes(bytes_limit, "bytes_limit")
         if self._store is None or (nbytes is None and items_limit is None and age_limit is None):
             return
+        self.check_writable()
+        self.cleared += 1
         least_used = None if age_limit is None else age_limit.total_seconds()
         entries = list_entries(self._store)
         victims = choose_victims(
@@ -79,6 +87,10 @@ class Whole(Logger):
         """All entries, the newest first: a list of rows that shows itself as a table; ``to_frame()`` makes a frame."""
         return Table() if self._store is None else list_rows(*self.opened())
 
+    def count(self) -> int:
+        """How many entries there are, whoever has signed them."""
+        return 0 if self._store is None else sum(1 for _ in list_entries(self._store))
+
     def verify(self, progress: Progress | None = None) -> Verified:
         """Read everything: damaged entries are set aside, what belongs to no entry is removed, indexes are made anew.
 
@@ -87,6 +99,7 @@ class Whole(Logger):
         progress : callable, optional
             Is told how many entries are done, and of how many.
         """
+        self.check_writable()
         return verify(*self.opened(), progress or no_progress)
 
     def merge(self, other: Any, *, trust: bool = False, progress: Progress | None = None) -> Merged:
@@ -102,11 +115,13 @@ class Whole(Logger):
         progress : callable, optional
             Is told how many entries are done, and of how many.
         """
+        self.check_writable()
         there = other if isinstance(other, Whole) else self.at(other)
         return merge(*self.opened(), *there.opened(), trust=trust, progress=progress or no_progress)
 
     def trust(self) -> int:
         """Sign entries that somebody else has signed, so that they are used here; how many there were."""
+        self.check_writable()
         return trust(*self.opened())
 
     def prune(
@@ -119,6 +134,8 @@ class Whole(Logger):
         max_bytes, max_items, ttl : optional
             As for `Memory`; by default its own.
         """
+        self.check_writable()
+        self.cleared += 1
         store, _ = self.opened()
         nbytes = self._limits.max_bytes if max_bytes is None else parse_nbytes(max_bytes, "max_bytes")
         items = self._limits.max_items if max_items is None else parse_count(max_items, "max_items")
@@ -127,6 +144,17 @@ class Whole(Logger):
         return remove(
             store, choose_victims(entries, time.time(), by_worth, max_bytes=nbytes, max_items=items, oldest=oldest)
         )
+
+    def check_writable(self) -> None:
+        """Raise if this memory may only look up.
+
+        Raises
+        ------
+        JobspanError
+            If it was made with ``mode="r"``.
+        """
+        if self._handling.is_read_only:
+            raise JobspanError(f"{self!r} only looks up, since it was made with mode='r'; nothing in it is changed.")
 
     def at(self, location: Any) -> Whole:
         """The cache at another location, with the same key."""

@@ -199,7 +199,7 @@ walking: ContextVar[Walk | None] = ContextVar("jobspan_walk", default=None)
 _remembered: dict[int, tuple[ref[Any], Identity]] = {}
 
 
-def identify(function: Callable[..., Any]) -> Identity:
+def identify(function: Callable[..., Any], *, anew: bool = False) -> Identity:
     """What a function is: a digest of all that determines its results, apart from arguments and installed packages.
 
     Comments, layout, docstrings and annotations do not count. Defaults, captured variables and globals count with what
@@ -211,6 +211,8 @@ def identify(function: Callable[..., Any]) -> Identity:
         A function, class, method, partial object, or whatever else can be called. Those of installed packages are known
         by their names. An object may say itself what it is: ``__jobspan_identity__()`` returns an `Identity`, or a
         function.
+    anew : bool, default False
+        As it is now, whatever is remembered of it: what it uses may have been changed in place.
 
     Returns
     -------
@@ -237,7 +239,7 @@ def identify(function: Callable[..., Any]) -> Identity:
     walk = walking.get()
     if walk is not None and walk.is_asking:
         raise Met(function)
-    known = _remembered.get(id(function))
+    known = None if anew else _remembered.get(id(function))
     if known is not None:
         whose, identity = known
         if whose() is function and identity.is_current():
@@ -245,7 +247,7 @@ def identify(function: Callable[..., Any]) -> Identity:
     from jobspan.persist.identity.walk import walk_from
 
     identity = walk_from(function)
-    if isinstance(function, FunctionType | type):
+    if isinstance(function, FunctionType | type) and not anew:
         _remember(function, identity)
     return identity
 

@@ -20,12 +20,13 @@ from types import (
 )
 from typing import Any
 
-from jobspan.persist.content import ADAPTED, ATOMS, CACHED_BY_FUNCTOOLS, is_identified, is_registered
+from jobspan.persist.content import ADAPTED, ATOMS, CACHED_BY_FUNCTOOLS, is_identified, is_installed, is_registered
 
 _DATA = ATOMS | {bytes, bytearray, range, slice, EllipsisType, NotImplementedType}
 _ROWS = (list, tuple, set, frozenset, deque)
 _DICTS = frozenset({dict, defaultdict, OrderedDict, MappingProxyType})
 _CODE = (FunctionType, type, BuiltinFunctionType)
+_PICKLING = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__")
 _MODULES = frozenset(
     {"datetime", "decimal", "fractions", "ipaddress", "operator", "pathlib", "re", "uuid", "zoneinfo", "array"}
 )
@@ -52,6 +53,16 @@ def _is_simple(value: Any, around: set[int]) -> bool:
     return parts is not None and (_are_data(parts) or all(_is_simple(part, around) for part in parts))
 
 
+def _is_plain_class(kind: type) -> bool:
+    """Whether objects of a class of the user's own are what is in their attributes."""
+    bases = kind.__mro__[:-1]
+    if type(kind) is not type or any(is_installed(base.__module__) and base.__module__ != "__main__" for base in bases):
+        return False
+    return not any("__slots__" in vars(base) for base in bases) and all(
+        getattr(kind, name, None) is getattr(object, name, None) for name in _PICKLING
+    )
+
+
 def _are_data(parts: list[Any]) -> bool:
     return _DATA.issuperset(map(type, parts))
 
@@ -70,6 +81,8 @@ def _parts(value: Any, kind: type) -> list[Any] | None:
         return [value.__func__, value.__self__]
     if hasattr(kind, "__dataclass_fields__"):
         return [getattr(value, name, None) for name in kind.__dataclass_fields__]
+    if _is_plain_class(kind):
+        return list(getattr(value, "__dict__", {}).values())
     enum = sys.modules.get("enum")
     if enum is not None and issubclass(kind, enum.Enum):
         return []

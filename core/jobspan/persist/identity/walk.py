@@ -146,7 +146,12 @@ class Walk:
             named = named.func
         has_name = hasattr(named, "__qualname__") or hasattr(named, "__name__")
         name = name_of(named if has_name else type(named))
-        self._parts.add(Part(name, "function", own, ""))
+        text = ""
+        if isinstance(named, FunctionType):  # of a package: its own code counts, if nothing that it uses there
+            code = self._code(named)
+            own, text = digest((own, code.digest)), code.text
+            self.note_installed(home_of(named))
+        self._parts.add(Part(name, "function", own, text))
         return name, own
 
     # What stands for what is met

@@ -124,7 +124,7 @@ def _judge_steps(sample: Sequence[Pair], epsilon: float) -> str:
     ratios = [pair.new / pair.old for pair in pairs if pair.old]
     off = _LIKE * (epsilon or _EPSILONS[8])
     if len(ratios) >= _TRIED and max(ratios) - min(ratios) <= off * abs(ratios[0]):
-        return f"every number times {ratios[0]:.6g}?"
+        return f"every number times {ratios[0]:.15g}?"
     return ""
 
 
