@@ -150,9 +150,11 @@ build/nogil/.installed: pyproject.toml | .venv/bin/python
 	$(@D)/venv/bin/python -m pip install -q -e .
 	touch $@
 
+# Those of syntax, sources and sketches know no threads, and start other Pythons.
 test-nogil: build/nogil/.installed
 	PYTHON_GIL=0 build/nogil/venv/bin/python -m pytest -q --timeout=300 tests --ignore=tests/tools \
-	    --ignore=tests/architecture --junitxml=build/reports/nogil.xml
+	    --ignore=tests/architecture --ignore=tests/test_syntax.py --ignore=tests/test_source.py \
+	    --ignore=tests/test_sketch.py --junitxml=build/reports/nogil.xml
 	PYTHON_GIL=0 build/nogil/venv/bin/python -m pytest -q --timeout=300 --parallel-threads=4 tests/test_parallel.py \
 	    -k "not loky and not ProcessPoolExecutor and not multiprocessing"
 

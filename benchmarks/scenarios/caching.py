@@ -20,7 +20,7 @@ def rows(
 ) -> Iterator[Row]:
     """Return a row for each peer."""
     for peer, limit in asked.items():
-        yield Row(what, unit, figures["jobspan"][figure], peer, figures[peer][figure], limit)  # type: ignore[arg-type]
+        yield Row(what, unit, figures["jobspan"][figure], peer, figures[peer][figure], limit)  # type: ignore[arg-type]  # samples
 
 
 def run(effort: Effort) -> Iterator[Row | str]:
