@@ -6,12 +6,16 @@ Invariant: nothing is lost between a blocking and an awaiting take, and no take 
 from __future__ import annotations
 
 from _queue import Empty, SimpleQueue
+from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
 
 T = TypeVar("T")
+
+_AT_ONCE_S = 1.0
 
 
 class Inbox(Generic[T]):
@@ -42,10 +46,23 @@ class Inbox(Generic[T]):
     def take(self, timeout: float | None) -> list[T]:
         """Wait for at least one item, at most `timeout` seconds."""
         try:
-            item = self._queue.get(timeout is None or timeout > 0, timeout)
+            if timeout is not None and timeout <= _AT_ONCE_S:
+                item = self._queue.get(timeout > 0, timeout)
+            else:
+                item = self._wait(timeout)
         except Empty:
             return []
         return self._drain(item)
+
+    def _wait(self, timeout: float | None) -> T | None:
+        """Wait for long, but never for long at once: a Ctrl-C that comes just before is only heard of at the end."""
+        end = None if timeout is None else monotonic() + timeout
+        while True:
+            left = _AT_ONCE_S if end is None else min(_AT_ONCE_S, max(0.0, end - monotonic()))
+            with suppress(Empty):
+                return self._queue.get(left > 0, left)
+            if end is not None and monotonic() >= end:
+                raise Empty
 
     async def atake(self, timeout: float | None) -> list[T]:
         """Await at least one item, at most `timeout` seconds."""
