@@ -28,14 +28,18 @@ def write(names: list[str]) -> dict[str, bytes]:
 
 @run_in_pyodide(packages=["jobspan"])
 def exchange(selenium, source, files):
+    import importlib
     import io
     import sys
-    import types
+    import tempfile
+    from pathlib import Path
 
     import jobspan
 
-    kinds = sys.modules["kinds"] = types.ModuleType("kinds")
-    exec(source, kinds.__dict__)
+    folder = tempfile.mkdtemp()  # a file, since functions and classes are known by their source
+    (Path(folder) / "kinds.py").write_text(source)
+    sys.path.insert(0, folder)
+    kinds = importlib.import_module("kinds")
     digests, written = {}, {}
     for name, data in files.items():
         digests[name] = jobspan.hash(jobspan.load(io.BytesIO(data)))

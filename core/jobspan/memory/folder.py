@@ -60,14 +60,14 @@ class FolderStore:
         return _open_again, (self.location, self._group)
 
     def _check(self) -> None:
-        if not hasattr(os, "getuid") or host.in_pyodide():  # others are kept out by other means
-            return
         try:
             found = os.stat(self.location)
         except FileNotFoundError:
             return
         except NotADirectoryError:
             raise JobspanError(f"{self.location} cannot be made: there is a file where a folder should be.") from None
+        if not hasattr(os, "getuid") or host.in_pyodide():  # others are kept out by other means
+            return
         who = "another user owns it" if found.st_uid not in (os.getuid(), 0) else ""
         if found.st_mode & (stat.S_IWOTH if self._group else stat.S_IWOTH | stat.S_IWGRP):
             who = "others can write into it"
