@@ -74,12 +74,12 @@ def test_a_loop_goes_on_after_a_reload(page):
 
 def test_a_loop_that_awaits_goes_on_after_a_reload_in_its_midst(page):
     """The page goes away while steps are being saved, as fast as they can be."""
-    expected = page.run(EXPECTED.replace("40", "4000"))
+    expected = page.run(EXPECTED.replace("40", "1200"))
     awaiting = textwrap.dedent(LOOP) + textwrap.dedent(
         """
             async def go_on():
                 steps = Steps("loops", "walk", of="a walk")
-                async for step, state in steps.range(4000, total=0, rng=random.Random(7), filler=b""):
+                async for step, state in steps.range(1200, total=0, rng=random.Random(7), filler=b""):
                     state.total = (state.total + step) * 31 % 1_000_003 + state.rng.randrange(100)
                     state.filler = state.rng.__class__(step).randbytes(50_000)
                     print(step)
