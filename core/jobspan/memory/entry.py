@@ -8,7 +8,6 @@ name as well.
 
 from __future__ import annotations
 
-import json
 import struct
 from enum import Enum
 from typing import Any, NamedTuple
@@ -57,6 +56,8 @@ class Entry(NamedTuple):
 
     def read_facts(self) -> dict[str, Any]:
         """What is known of the call."""
+        import json
+
         found: dict[str, Any] = json.loads(bytes(self.facts))
         return found
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from html import escape
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -72,6 +71,8 @@ class Explanation(NamedTuple):
 
     def _repr_html_(self) -> str:
         """For notebooks."""
+        from html import escape
+
         colour = "#2a7" if self.is_hit else "#c62"
         head = f'<b style="color:{colour}">{"hit" if self.is_hit else "miss"}</b> <code>{escape(self.call)}</code>'
         body = "\n".join(escape(reason) for reason in self.reasons)

@@ -8,7 +8,6 @@ Invariant: a result is right whoever leads, were it everybody: this only saves w
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
@@ -237,12 +236,16 @@ class Leases:
         return release
 
     def _write(self, place: str, owner: str) -> None:
+        import json
+
         self._store.write(place, json.dumps([owner, self._now()]).encode())
 
     def _owner(self, place: str) -> str | None:
         data = self._store.read(place)
         if data is None:
             return None
+        import json
+
         try:
             owner, at = json.loads(data)
             return str(owner) if self._now() - float(at) < _MISSED * self._beat_s else None

@@ -9,7 +9,6 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobspan.errors import say_once
@@ -18,10 +17,10 @@ from jobspan.memory.cached import AsyncMemorizedFunc, MemorizedFunc
 from jobspan.memory.calls import Call
 from jobspan.memory.flight import Flight, flight_for
 from jobspan.memory.limits import Limiter, Limits
-from jobspan.memory.runs import recorder_for
 from jobspan.memory.served import Options, Served
 from jobspan.memory.shelf import Counts, Handling, Shelf
 from jobspan.memory.signing import signer_for
+from jobspan.memory.store import Store
 from jobspan.memory.stores import FOLDER, open_store
 from jobspan.memory.transparent import AsyncNotMemorizedFunc, NotMemorizedFunc
 from jobspan.memory.whole import Whole
@@ -29,8 +28,12 @@ from jobspan.persist.content import register_hash
 from jobspan.units import parse_count, parse_nbytes, parse_seconds
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jobspan.memory.runs import Recorder
     from jobspan.memory.steps import Steps
 
+_DEBUG = ("JOBSPAN_DEBUG", "JOBLIB_DEBUG")
 _MMAP_MODES = (None, "r", "r+", "w+", "c")
 _COROUTINE = 0x80 | 0x100  # flags of code: that of async def, and what types.coroutine sets
 _LOCKS = "locks"
@@ -157,7 +160,7 @@ class Memory(Whole):
         store = self._store
         self.counts = Counts()
         self.cleared = 0
-        self.recorder = recorder_for(store)
+        self.recorder = None if store is None else _find_recorder(store)
         self._signer = None if store is None else signer_for(self._key)
         self._flight: Flight | None = None
         is_limited = self._limits.max_bytes is not None or self._limits.max_items is not None
@@ -301,6 +304,8 @@ class Memory(Whole):
         return str(folder / "tasks.ckpt")
 
     def _folder(self, what: str) -> Path:
+        from pathlib import Path
+
         try:
             where = os.fspath(self.location)
         except TypeError:
@@ -356,6 +361,15 @@ class Memory(Whole):
 
 
 register_hash(Memory, lambda _: None)  # where results are kept is no part of what they depend on
+
+
+def _find_recorder(store: Store) -> Recorder | None:
+    """What writes down the calls of this process, if the user wants it."""
+    if not any(os.environ.get(name, "0") not in ("", "0") for name in _DEBUG):
+        return None
+    from jobspan.memory.runs import recorder_for
+
+    return recorder_for(store)
 
 
 def _check_mmap_mode(mmap_mode: Any) -> None:

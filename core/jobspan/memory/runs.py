@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from jobspan.memory.served import Served
 
 _FOLDER = "runs"
-_VARIABLES = ("JOBSPAN_DEBUG", "JOBLIB_DEBUG")
 _SHOWN = 10
 
 
@@ -113,10 +112,8 @@ class Recorder:
         )
 
 
-def recorder_for(store: Store | None) -> Recorder | None:
-    """One for this process and store, if the user wants it."""
-    if store is None or not any(os.environ.get(name, "0") not in ("", "0") for name in _VARIABLES):
-        return None
+def recorder_for(store: Store) -> Recorder:
+    """The one for this process and store."""
     recorder = _recorders.get(store.location)
     if recorder is None:
         recorder = _recorders[store.location] = Recorder(store)

@@ -5,7 +5,6 @@ Invariant: a lookup writes nothing.
 
 from __future__ import annotations
 
-import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -231,6 +230,8 @@ class Served:
 
     def describe(self, call: Call) -> About:
         """What is told of a call in its entry."""
+        import json
+
         sketches = make_sketches(call.values)
         places, packed = pack(sketches)
         arguments = [

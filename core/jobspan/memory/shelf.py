@@ -10,16 +10,15 @@ import pickle
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobspan.errors import JobspanError, say_once, warn_of_cache
-from jobspan.file.contents import How, Unpickler
-from jobspan.file.plan import make_plan
-from jobspan.file.sealed import SEAL_BYTES, load_sealed, write_sealed
 from jobspan.memory.entry import Entry, Fault, decode, decode_unsigned, encode
 from jobspan.memory.signing import Signer
 from jobspan.memory.store import Store
-from jobspan.memory.table import Table, list_rows
+
+if TYPE_CHECKING:
+    from jobspan.memory.table import Table
 
 _SMALL = 1 << 15  # values of fewer bytes are in the entry itself
 DAMAGED = "damaged"
@@ -166,6 +165,9 @@ class Shelf:
             raise LookupError(key) from error
 
     def _load_file(self, entry: Entry) -> Any:
+        from jobspan.file.contents import How
+        from jobspan.file.sealed import load_sealed
+
         name, seal = entry.locate()
         mmap_mode = "r+" if self.handling.mmap_mode == "w+" else self.handling.mmap_mode  # as `load` takes it
         how = How(mmap_mode, mmap_mode is None, self.handling.trust)
@@ -224,6 +226,8 @@ class Shelf:
 
     def _write_value(self, key: str, value: Any) -> tuple[bytes, bool, int]:
         """What the entry has of the value, whether that is in a file beside, and how large this file is."""
+        from jobspan.file.plan import make_plan
+
         plan = make_plan(value, 64)
         nbytes = plan.pickle.nbytes + sum(stretch.nbytes for segment in plan.segments for stretch in segment)
         if nbytes <= _SMALL and not (plan.segments and self.handling.mmap_mode is not None):
@@ -231,6 +235,8 @@ class Shelf:
             if self.handling.trust is not None:
                 self._loads(pickled)
             return pickled, False, 0
+        from jobspan.file.sealed import write_sealed
+
         name = f"{self.name(key)}.{os.urandom(4).hex()}.job"
         path = self.store.path(name)
         if path is None:
@@ -259,6 +265,8 @@ class Shelf:
 
     def list_rows(self) -> Table:
         """The entries, as a table."""
+        from jobspan.memory.table import list_rows
+
         return list_rows(self.store, self._signer, self.folder)
 
     def clear(self) -> None:
@@ -268,7 +276,6 @@ class Shelf:
 
 def _pointing(seal: bytes, name: str) -> Entry:
     nothing = memoryview(b"")
-    assert len(seal) == SEAL_BYTES, "it stands before the name"
     return Entry(0.0, 0.0, memoryview(seal + name.encode()), True, nothing, nothing)
 
 
@@ -277,5 +284,7 @@ def _loads(data: Any) -> Any:
         return pickle.loads(data)
     except ModuleNotFoundError:  # what Python 3.13 calls pathlib._local, for one
         import io
+
+        from jobspan.file.contents import Unpickler
 
         return Unpickler(io.BytesIO(data)).load()

@@ -5,8 +5,6 @@ Invariant: nothing here decides whether a result is used; it only tells why one 
 
 from __future__ import annotations
 
-import difflib
-import json
 import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -49,6 +47,8 @@ def write_version(store: Store, folder: str, code: str, identity: Identity) -> N
     """Keep it, unless that was done."""
     if store.read(_name(folder, code)) is not None:
         return
+    import json
+
     version = version_of(identity)
     parts = [[*names, *digest_and_text] for names, digest_and_text in version.parts.items()]
     known = {"parts": parts, "python": version.python, "packages": version.packages, "portable": version.is_portable}
@@ -60,6 +60,8 @@ def read_version(store: Store, folder: str, code: str) -> Version | None:
     data = store.read(_name(folder, code))
     if data is None:
         return None
+    import json
+
     try:
         known: dict[str, Any] = json.loads(data)
         parts = {(kind, name): (digest, text) for kind, name, digest, text in known["parts"]}
@@ -95,11 +97,13 @@ def _what(kind: str, name: str) -> str:
 
 
 def _tell_difference(before: str, after: str) -> Iterator[str]:
+    from difflib import unified_diff
+
     if "\n" not in before + after:
         if before and after and before != after:
             yield f"    {before} -> {after}"
         return
-    lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(), "before", "now", n=1, lineterm=""))[2:]
+    lines = list(unified_diff(before.splitlines(), after.splitlines(), "before", "now", n=1, lineterm=""))[2:]
     for line in lines[:_SHOWN_LINES]:
         yield f"    {line}"
     if len(lines) > _SHOWN_LINES:

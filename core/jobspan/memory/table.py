@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from html import escape
 from typing import Any, NamedTuple
 
 from jobspan.memory.entry import Entry, decode
@@ -78,6 +77,8 @@ class Table(list[Row]):
 
     def _repr_html_(self) -> str:
         """For notebooks."""
+        from html import escape
+
         head = "".join(f"<th>{name}</th>" for name in _COLUMNS)
         rows = "".join(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in self._cells())
         return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"

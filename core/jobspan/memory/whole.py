@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobspan.errors import JobspanError
 from jobspan.logger import Logger
@@ -15,9 +15,11 @@ from jobspan.memory.limits import Limits, by_use, by_worth, choose_victims, list
 from jobspan.memory.shelf import Handling
 from jobspan.memory.signing import Signer
 from jobspan.memory.store import Store
-from jobspan.memory.table import Table, list_rows
-from jobspan.memory.upkeep import Merged, Progress, Verified, merge, no_progress, trust, verify
 from jobspan.units import parse_count, parse_nbytes, parse_seconds
+
+if TYPE_CHECKING:
+    from jobspan.memory.table import Table
+    from jobspan.memory.upkeep import Merged, Progress, Verified
 
 _NOT_ENTRIES = ("locks", "steps/")  # others may hold the locks; loops have a clear() of their own
 
@@ -85,6 +87,8 @@ class Whole(Logger):
 
     def entries(self) -> Table:
         """All entries, the newest first: a list of rows that shows itself as a table; ``to_frame()`` makes a frame."""
+        from jobspan.memory.table import Table, list_rows
+
         return Table() if self._store is None else list_rows(*self.opened())
 
     def count(self) -> int:
@@ -99,6 +103,8 @@ class Whole(Logger):
         progress : callable, optional
             Is told how many entries are done, and of how many.
         """
+        from jobspan.memory.upkeep import no_progress, verify
+
         self.check_writable()
         return verify(*self.opened(), progress or no_progress)
 
@@ -115,12 +121,16 @@ class Whole(Logger):
         progress : callable, optional
             Is told how many entries are done, and of how many.
         """
+        from jobspan.memory.upkeep import merge, no_progress
+
         self.check_writable()
         there = other if isinstance(other, Whole) else self.at(other)
         return merge(*self.opened(), *there.opened(), trust=trust, progress=progress or no_progress)
 
     def trust(self) -> int:
         """Sign entries that somebody else has signed, so that they are used here; how many there were."""
+        from jobspan.memory.upkeep import trust
+
         self.check_writable()
         return trust(*self.opened())
 

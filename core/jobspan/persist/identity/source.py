@@ -80,17 +80,20 @@ def _cut(lines: list[str], node: Function) -> str:
     return b"".join([cut[0], *rest]).decode()
 
 
+_BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+
+
 class _Parsed:
     """A source text, and what it compiles to."""
 
     def __init__(self, tree: ast.Module, module: CodeType) -> None:
+        self._tree = tree
         self._nodes: dict[tuple[str, int], list[Function]] = {}
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Lambda):
-                self._nodes.setdefault(("<lambda>", node.lineno), []).append(node)
-            elif isinstance(node, _DEFS):
+        for node in _statements(tree):
+            if isinstance(node, _DEFS):
                 first = node.decorator_list[0] if node.decorator_list else node
                 self._nodes.setdefault((node.name, first.lineno), []).append(node)
+        self._has_lambdas = False
         self._codes: dict[str, list[CodeType]] = {}
         for code in _inside(module):
             self._codes.setdefault(code.co_name, []).append(code)
@@ -106,13 +109,31 @@ class _Parsed:
                 return self._node_of(moved)
         return None
 
+    def _find_lambdas(self) -> None:
+        """They may be anywhere, so this takes long, and is only done when one is asked for."""
+        self._has_lambdas = True
+        for node in ast.walk(self._tree):
+            if isinstance(node, ast.Lambda):
+                self._nodes.setdefault(("<lambda>", node.lineno), []).append(node)
+
     def _node_of(self, code: CodeType) -> Function | None:
+        if code.co_name == "<lambda>" and not self._has_lambdas:
+            self._find_lambdas()
         nodes = self._nodes.get((code.co_name, code.co_firstlineno), [])
         if len(nodes) > 1:
             nodes = [node for node in nodes if _is_compiled_to(node, code)] or _innermost(nodes, code)
         if len(nodes) > 1 and len(set(map(write_syntax, nodes))) > 1:
             return None  # with -X no_debug_ranges there are no columns
         return nodes[0] if nodes else None
+
+
+def _statements(node: Any) -> Iterator[ast.stmt]:
+    """All statements below a node; functions are defined in no other place."""
+    for name in _BLOCKS:
+        for each in getattr(node, name, ()):
+            if isinstance(each, ast.stmt):
+                yield each
+            yield from _statements(each)
 
 
 def _inside(code: CodeType) -> Iterator[CodeType]:
