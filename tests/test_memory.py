@@ -404,7 +404,9 @@ def test_a_value_can_be_put_and_forgotten(memory: Memory) -> None:
 
 def test_entries_are_a_table(memory: Memory) -> None:
     cached = memory.cache(area)
-    cached(3), cached(4)
+    cached(3)
+    _wait_until_older(cached.entries()[0].written, 5e-3)  # some clocks tick in milliseconds
+    cached(4)
     table = cached.entries()
     assert [row.arguments["width"] for row in table] == ["4", "3"]
     assert "width=4, height=2.0" in str(table)
@@ -417,6 +419,7 @@ def test_reduce_size_keeps_what_was_used_last(memory: Memory) -> None:
     cached = memory.cache(area)
     for width in range(10):
         cached(width)
+        _wait_until_older(time.time(), 2e-3)  # some clocks tick in milliseconds
     cached(0)
     memory.reduce_size(items_limit=3)
     assert sorted(row.arguments["width"] for row in cached.entries()) == ["0", "8", "9"]

@@ -104,13 +104,13 @@ def choose_victims(
     max_bytes, max_items : float, optional
         Of those that stay.
     oldest, least_used : float, optional
-        Seconds: what was made, or used, longer ago goes in any case.
+        Seconds: what was made, or used, so long ago or longer goes in any case.
     """
     victims: list[Kept] = []
     rest: list[Kept] = []
     for entry in entries:
-        is_old = oldest is not None and now - entry.written > oldest
-        is_unused = least_used is not None and now - entry.used > least_used
+        is_old = oldest is not None and now - entry.written >= oldest
+        is_unused = least_used is not None and now - entry.used >= least_used
         (victims if is_old or is_unused else rest).append(entry)
     nbytes, items = sum(entry.nbytes for entry in rest), len(rest)
     for entry in sorted(rest, key=lambda entry: rank(entry, now)):
