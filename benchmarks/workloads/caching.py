@@ -195,7 +195,7 @@ count = 0
 def slow(n):
     global count
     count += 1
-    time.sleep(0.002)
+    time.sleep(0.002)  # so long that the other one comes while it is computed
     return n
 slow.__module__ = "racer"
 cache, cached = caching.make({library!r}, {folder!r}, slow)

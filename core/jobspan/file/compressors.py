@@ -67,7 +67,7 @@ def _blaming(name: str, compress: Callable[[Any, int | None], Any]) -> Callable[
             packed = bytes(memoryview(compress(data, level)))
         except MemoryError:
             raise
-        except Exception as error:
+        except Exception as error:  # the user's compressor may raise anything
             raise JobspanError(
                 f"nothing was dumped: the compressor {name!r}, which register_compressor was given, cannot compress "
                 f"{len(data)} bytes at level {level} ({type(error).__name__}: {error})."

@@ -192,31 +192,18 @@ class FolderStore:
             yield Item(f"{folder}/{key.hex()}", place.nbytes, place.written, used)
 
     def remove(self, names: Iterable[str], /) -> None:
-        """Remove files, what is in packs, and folders that are empty then."""
-        folders = set()
+        """Remove files, and what is in packs. Folders stay: somebody may be about to write into one."""
         paths = []
         packed: dict[str, list[bytes]] = {}
         for name in names:
-            path = self._root + name
             if (pack := self._pack_of(name)) is not None:
                 packed.setdefault(pack[0], []).append(pack[1])
-            paths.append(path)
+            paths.append(self._root + name)
         for pack_path, keys in packed.items():  # entries before the files that they point to
             self._packs.remove(pack_path, keys)
-            folders.add(os.path.dirname(pack_path))
         for path in paths:
             with suppress(FileNotFoundError, NotADirectoryError):
                 os.unlink(path)
-            folders.add(os.path.dirname(path))
-        for folder in sorted(folders, key=len, reverse=True):
-            self._remove_empty(folder)
-
-    def _remove_empty(self, folder: str) -> None:
-        """Remove a folder, and those above it, as long as there is nothing in them; never the store's own."""
-        with suppress(OSError):  # it is not empty, or somebody else has removed it
-            while len(folder) > len(self.location):
-                os.rmdir(folder)
-                folder = os.path.dirname(folder)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -243,10 +243,7 @@ class Shelf:
             seal, data = write_sealed(plan, None, self.handling.compress)
             self.store.write(name, data)
         else:
-            try:
-                seal, _ = write_sealed(plan, path, self.handling.compress)
-            except FileNotFoundError:  # somebody has removed the folder, which was empty, at just this moment
-                seal, _ = write_sealed(plan, self.store.path(name), self.handling.compress)
+            seal, _ = write_sealed(plan, path, self.handling.compress)
         if self.handling.trust is not None:
             self._load_file(_pointing(seal, name))
         return seal + name.encode(), True, nbytes
