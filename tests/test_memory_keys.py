@@ -310,3 +310,22 @@ def test_results_are_mapped_from_the_first_call_on(memory: Memory) -> None:
         assert isinstance(result, np.memmap)
         assert not result.flags.writeable
     assert result.sum() == 499500.0
+
+
+def test_the_own_code_of_a_function_of_an_installed_package_counts(
+    memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "site-packages"
+    place.mkdir()
+    monkeypatch.syspath_prepend(place)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    results = []
+    for body in ("x", "x * 2", "x"):
+        (place / "package_of_another.py").write_text(f"def compute(x):\n    return {body}\n")
+        sys.modules.pop("package_of_another", None)
+        importlib.invalidate_caches()
+        linecache.clearcache()
+        results.append(memory.cache(importlib.import_module("package_of_another").compute)(3))
+    sys.modules.pop("package_of_another", None)
+    assert results == [3, 6, 3]
+    assert memory.counts.hits == 1

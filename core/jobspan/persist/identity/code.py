@@ -57,10 +57,17 @@ def code_of(function: Any) -> Code:
 
 
 def _read(function: Any) -> Code:
+    if is_of_installed(function):
+        code = function.__code__
+        name = digest(("installed", home_of(function), code.co_qualname))
+        return Code(code, name, "", find_names(code), portable=True)
+    return read_code(function)
+
+
+def read_code(function: Any) -> Code:
+    """The same, of installed code as well, which is known by its name elsewhere."""
     code = function.__code__
     names = find_names(code)
-    if is_of_installed(function):
-        return Code(code, digest(("installed", home_of(function), code.co_qualname)), "", names, portable=True)
     source = find_source(code, function.__globals__)
     if source is None:
         return Code(code, digest(code), "", names, portable=False)

@@ -21,7 +21,7 @@ from jobspan.errors import UnhashableError
 from jobspan.persist.content import is_found_by_name, is_identified, is_installed
 from jobspan.persist.culprit import name_kind
 from jobspan.persist.hashing import digest
-from jobspan.persist.identity.code import Code, code_of
+from jobspan.persist.identity.code import Code, code_of, read_code
 from jobspan.persist.identity.identify import ABSENT, Identity, Met, Part, Watch, read_cell, walking
 from jobspan.persist.identity.lookup import Key, Lookup
 from jobspan.persist.identity.members import take_members
@@ -147,9 +147,12 @@ class Walk:
         has_name = hasattr(named, "__qualname__") or hasattr(named, "__name__")
         name = name_of(named if has_name else type(named))
         text = ""
-        if isinstance(named, FunctionType):  # of a package: its own code counts, if nothing that it uses there
-            code = self._code(named)
+        if (
+            isinstance(named, FunctionType) and home_of(named).partition(".")[0] not in sys.stdlib_module_names
+        ):  # its own code counts, if nothing that it uses there
+            code = read_code(named)
             own, text = digest((own, code.digest)), code.text
+            self._portable &= code.portable
             self.note_installed(home_of(named))
         self._parts.add(Part(name, "function", own, text))
         return name, own
