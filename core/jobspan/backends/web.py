@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobspan import host
 from jobspan.backends.base import Closing, OpenRequest, Session, Traits
-from jobspan.errors import CannotBlock, JobspanError, WorkerBootError, WorkerLost
+from jobspan.errors import JobspanError, WorkerBootError, WorkerLost
 from jobspan.model import Batch, Completion, Fact, Running, Started, Ticket
+from jobspan.web import waiting
 from jobspan.worker.references import Key
 from jobspan.worker.reply import decode_reply
 from jobspan.worker.wire import BatchEncoder
@@ -26,11 +27,6 @@ from jobspan.worker.wire import BatchEncoder
 if TYPE_CHECKING:
     from jobspan.web.pool import News, Pool, Reply, TaskStarted, Worker
 
-_CANNOT_BLOCK = (
-    "waiting for workers here would hang: Python was entered in a way that cannot wait for them (pyodide.runPython, a "
-    "callback of JavaScript), or this browser has no JSPI. Write 'await Parallel(...).gather(tasks)' or 'async for "
-    "result in Parallel(...).stream(tasks)', or enter Python by runPythonAsync."
-)
 _SHORT_S = 0.1  # a batch behind one of this length waits hardly longer than for its round trip
 
 
@@ -66,7 +62,7 @@ class WebBackend:
         """Blocking depends on how Python was entered, so this is asked anew each time."""
         return Traits(
             memory="copied",
-            blocks=host.can_run_sync(),
+            blocks=waiting.can_block(),
             reports_start=True,
             can_kill=True,
             can_expel=True,
@@ -200,7 +196,7 @@ class WebSession:
                 elif self._waiting:
                     self._workers += self._pool.lend(1, self._hear)
                 if self._refused is not None or not self._workers:
-                    tickets = tickets + [waiting.ticket for waiting in self._waiting]
+                    tickets = tickets + [item.ticket for item in self._waiting]
                     self._waiting.clear()
                 on, since = self._on.pop(worker, (None, 0.0))
                 for position, ticket in enumerate(tickets):
@@ -216,25 +212,21 @@ class WebSession:
     def poll(self, timeout: float | None, /) -> Sequence[Fact]:
         """Wait for workers, while the event loop turns."""
         if not self._arrived:
-            from pyodide.ffi import run_sync
-
-            if not host.can_run_sync():
-                raise CannotBlock(_CANNOT_BLOCK)
-            run_sync(self._expect(timeout))
+            waiting.block(self._expect(timeout))
         return self._take()
 
     async def apoll(self, timeout: float | None, /) -> Sequence[Fact]:
         """Await messages of workers."""
         if not self._arrived:
-            await self._expect(timeout)
+            await self._expect(timeout).promise
         return self._take()
 
     def _expect(self, timeout: float | None) -> Any:
-        """A promise that something arrives; with ``timeout=0`` the event loop turns once, or nothing could."""
+        """A signal for when something arrives; with ``timeout=0`` the event loop turns once, or nothing could."""
         from jobspan.web.link import link
 
         self._signal = link().signal() if timeout is None else link().signal(1000 * timeout)
-        return self._signal.promise
+        return self._signal
 
     def _put(self, item: Started | Completion | tuple[Worker, Reply]) -> None:
         self._arrived.append(item)
@@ -280,9 +272,9 @@ class WebSession:
     def cancel(self, tickets: Sequence[Ticket], /) -> None:
         """Take back what no worker has."""
         unwanted = set(tickets)
-        for waiting in [item for item in self._waiting if item.ticket in unwanted]:
-            self._waiting.remove(waiting)
-            self._lose(waiting.ticket, JobspanError("the batch was cancelled before a worker had it"))
+        for encoded in [item for item in self._waiting if item.ticket in unwanted]:
+            self._waiting.remove(encoded)
+            self._lose(encoded.ticket, JobspanError("the batch was cancelled before a worker had it"))
 
     def close(self, how: Closing, /) -> None:
         """Give the workers back; with ``kill`` those that are busy end within a second."""
