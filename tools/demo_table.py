@@ -90,7 +90,7 @@ def run_in_node(backend: str) -> Run:
 
 
 @contextlib.contextmanager
-def chromium_page() -> Iterator[webdriver.Chrome]:
+def chromium_page(*, isolate: bool = False) -> Iterator[webdriver.Chrome]:
     """Open a blank page of headless Chromium, of a site that holds nothing but Pyodide and the runner."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, contextlib.ExitStack() as stack:
         site = Path(folder) / "site"
@@ -98,7 +98,7 @@ def chromium_page() -> Iterator[webdriver.Chrome]:
         (site / "pyodide").symlink_to(ROOT / "build/pyodide")
         (site / "index.html").write_text("<!doctype html><title>blank</title>")
         shutil.copy(ROOT / "tools/run_script.mjs", site)
-        address = stack.enter_context(serve.serving(site))
+        address = stack.enter_context(serve.serving(site, isolate=isolate))
         options = webdriver.ChromeOptions()
         options.binary_location = shutil.which("chromium")
         for flag in (*CHROMIUM_FLAGS, f"--user-data-dir={folder}/profile"):

@@ -37,6 +37,11 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.verbose = verbose
         super().__init__(*arguments, **options)
 
+    def handle(self) -> None:
+        """Answer until the browser goes, which it may do in the midst of a file."""
+        with contextlib.suppress(ConnectionError):
+            super().handle()
+
     def end_headers(self) -> None:
         """Add the headers that every file is sent with."""
         self.send_header("Cache-Control", "no-store")

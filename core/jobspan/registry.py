@@ -17,7 +17,7 @@ _BUILT_IN = {
     "threads": "jobspan.backends.threads:ThreadsBackend",
     "loky": "jobspan.backends.loky:LokyBackend",
     "multiprocessing": "jobspan.backends.multiprocessing:MultiprocessingBackend",
-    "web": "jobspan.backends.web:WebBackend",
+    "web": "jobspan.backends.web:make_shared",
 }
 _IDLE_ALONE = frozenset({"auto", "sequential", "threads", "loky", "multiprocessing"})
 _ALIASES = {"threading": "threads", "processes": "loky"}

@@ -25,9 +25,15 @@ from jobspan.worker.reply import decode_reply
 from jobspan.worker.wire import BatchEncoder
 
 if TYPE_CHECKING:
-    from jobspan.web.pool import News, Pool, Reply, TaskStarted, Worker
+    from jobspan.web.pool import Pool
+    from jobspan.web.worker import News, Reply, TaskStarted, Worker
 
 _SHORT_S = 0.1  # a batch behind one of this length waits hardly longer than for its round trip
+
+
+def make_shared() -> WebBackend:
+    """The backend on the pool that `jobspan.web.warm` warms."""
+    return WebBackend(shared=True)
 
 
 class WebBackend:
@@ -39,6 +45,8 @@ class WebBackend:
         The folder that workers load Pyodide from, with a slash at the end; by default where the caller's came from.
     boot_deadline_s : float
         A worker that gives no sign of life for this long while it boots is given up.
+    shared : bool
+        Use the pool that others use too, in place of one of its own.
 
     Raises
     ------
@@ -46,7 +54,7 @@ class WebBackend:
         Outside Pyodide, or where it can start no workers.
     """
 
-    def __init__(self, *, index_url: str | None = None, boot_deadline_s: float = 60.0) -> None:
+    def __init__(self, *, index_url: str | None = None, boot_deadline_s: float = 60.0, shared: bool = False) -> None:
         if not host.has_web_workers():
             why = "has no workers here" if host.in_pyodide() else "is not what runs this interpreter"
             raise ValueError(
@@ -55,6 +63,7 @@ class WebBackend:
             )
         self._index_url = index_url
         self._boot_deadline_s = boot_deadline_s
+        self._shared = shared
         self._made: Pool | None = None
 
     @property
@@ -68,6 +77,7 @@ class WebBackend:
             can_expel=True,
             lone_worker=True,
             round_trip_s=1e-3,
+            staffs=frozenset({"idle_worker_timeout", "max_tasks_per_worker", "max_worker_rss"}),
         )
 
     def cpu_count(self) -> int:
@@ -81,15 +91,17 @@ class WebBackend:
     @property
     def pool(self) -> Pool:
         """The workers of this backend."""
-        if self._made is None:
-            from jobspan.web.pool import Pool  # needs Pyodide
+        from jobspan.web.pool import Pool, shared_pool  # needs Pyodide
 
+        if self._shared:
+            return shared_pool()
+        if self._made is None:
             self._made = Pool(index_url=self._index_url, boot_deadline_s=self._boot_deadline_s)
         return self._made
 
     def shutdown(self) -> None:
         """End the workers now; a later call starts others."""
-        pool, self._made = self._made, None
+        pool, self._made = self.pool if self._shared else self._made, None
         if pool is not None:
             pool.shutdown()
 
@@ -98,6 +110,7 @@ class _Encoded(NamedTuple):
     """A batch that waits for a worker; `payload` and `buffers` are JavaScript's."""
 
     ticket: Ticket
+    tasks: int
     payload: Any
     buffers: Any
     needs: tuple[Key, ...]
@@ -124,7 +137,10 @@ class WebSession:
         self._encoder = BatchEncoder(
             frame, budget_s=request.budget_s, watch=request.watch or request.timed, seed=request.seed, way="message"
         )
-        self._workers = pool.lend(self.width, self._hear)
+        self._staff = request.staff
+        if request.staff.idle_worker_timeout is not None:
+            pool.idle_s = request.staff.idle_worker_timeout
+        self._workers = pool.lend(self.width, self._hear, most_new=0)
 
     def submit(self, ticket: Ticket, batch: Batch, /) -> None:
         """Encode the batch and send it as soon as a worker can take it."""
@@ -132,11 +148,8 @@ class WebSession:
 
         from jobspan.web.protocol import export_buffers
 
-        if missing := self.width - len(self._workers):
-            self._workers += self._pool.lend(missing, self._hear)
-        if self._refused is not None or not self._workers:
-            ended = WorkerLost("the workers were shut down while the call went on.")
-            self._put(Completion(ticket, [], lost=self._refused or ended, ends_run=True))
+        if self._refused is not None:
+            self._put(Completion(ticket, [], lost=self._refused, ends_run=True))
             return
         self._firsts[ticket] = batch.first
         out_of_band: list[PickleBuffer] = []
@@ -146,18 +159,31 @@ class WebSession:
             self._lose(ticket, error)
             return
         needs = self._encoder.needs
-        self._waiting.append(_Encoded(ticket, to_js(payload), export_buffers(out_of_band), needs))
+        self._waiting.append(_Encoded(ticket, len(batch.tasks), to_js(payload), export_buffers(out_of_band), needs))
+        self._dispatch()
+
+    def _grow(self) -> None:
+        """Ask for workers, one for each batch that is not done, until there are as many as were asked for."""
+        wanted = min(self.width, len(self._firsts))
+        if not self._waiting or len(self._workers) >= wanted:
+            return
+        self._workers += self._pool.lend(wanted - len(self._workers), self._hear)
+        if not self._workers:
+            ended = WorkerLost("the workers were shut down while the call went on.")
+            for encoded in self._waiting:
+                self._put(Completion(encoded.ticket, [], lost=ended, ends_run=True))
+            self._waiting.clear()
         self._dispatch()
 
     def _dispatch(self) -> None:
         while self._waiting and self._workers:
-            worker = min(self._workers, key=lambda worker: (not worker.is_available, len(worker.held)))
-            if not worker.is_available or len(worker.held) > self._ahead:
+            worker = min(self._workers, key=lambda worker: (not self._is_usable(worker), len(worker.held)))
+            if not self._is_usable(worker) or len(worker.held) > self._ahead:
                 return
-            ticket, payload, buffers, needs = self._waiting.popleft()
-            self._teach(worker, needs)
-            self._sent_at[ticket] = perf_counter()
-            worker.send(ticket, payload, buffers)
+            encoded = self._waiting.popleft()
+            self._teach(worker, encoded.needs)
+            self._sent_at[encoded.ticket] = perf_counter()
+            worker.send(encoded.ticket, encoded.payload, encoded.buffers, encoded.tasks)
 
     def _teach(self, worker: Worker, needs: Sequence[Key]) -> None:
         """Send what the worker does not have yet of constants, and let it forget those that have changed since."""
@@ -174,7 +200,7 @@ class WebSession:
         return self._encoder.rereads
 
     def _hear(self, worker: Worker, news: News) -> None:
-        from jobspan.web.pool import Gone, Reply, TaskStarted
+        from jobspan.web.worker import Gone, Reply, TaskStarted
 
         match news:
             case TaskStarted(ticket, index, at):
@@ -188,14 +214,19 @@ class WebSession:
                 for held in worker.held:
                     self._sent_at[held] = now  # begins only now
                 self._put((worker, news))
+                if not worker.held and self._is_used_up(worker):
+                    self._workers.remove(worker)
+                    self._known.pop(worker, None)
+                    self._pool.discard(worker)
+                    self._grow()
             case Gone(tickets, error):
                 self._workers.remove(worker)
                 self._known.pop(worker, None)
                 if isinstance(error, WorkerBootError):
                     self._refused = error
-                elif self._waiting:
-                    self._workers += self._pool.lend(1, self._hear)
-                if self._refused is not None or not self._workers:
+                else:
+                    self._grow()
+                if self._refused is not None:
                     tickets = tickets + [item.ticket for item in self._waiting]
                     self._waiting.clear()
                 on, since = self._on.pop(worker, (None, 0.0))
@@ -206,20 +237,33 @@ class WebSession:
                     self._put(Completion(ticket, [], None, error, worker.name, spent_s, begun=begun))
         self._dispatch()
 
+    def _is_usable(self, worker: Worker) -> bool:
+        return worker.is_available and not self._is_used_up(worker)
+
+    def _is_used_up(self, worker: Worker) -> bool:
+        tasks, memory = self._staff.max_tasks_per_worker, self._staff.max_worker_rss
+        return (tasks is not None and worker.tasks >= tasks) or (memory is not None and worker.memory_bytes > memory)
+
     def _lose(self, ticket: Ticket, error: BaseException, worker: str = "") -> None:
         self._put(Completion(ticket, [], lost=error, worker=worker))
 
     def poll(self, timeout: float | None, /) -> Sequence[Fact]:
         """Wait for workers, while the event loop turns."""
-        if not self._arrived:
+        if not self._has_news():
             waiting.block(self._expect(timeout))
         return self._take()
 
     async def apoll(self, timeout: float | None, /) -> Sequence[Fact]:
         """Await messages of workers."""
-        if not self._arrived:
+        if not self._has_news():
             await self._expect(timeout).promise
         return self._take()
+
+    def _has_news(self) -> bool:
+        """Whether something has arrived; else more workers may be needed, which cannot be had after a shutdown."""
+        if not self._arrived:
+            self._grow()
+        return bool(self._arrived)
 
     def _expect(self, timeout: float | None) -> Any:
         """A signal for when something arrives; with ``timeout=0`` the event loop turns once, or nothing could."""

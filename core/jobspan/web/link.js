@@ -32,8 +32,12 @@
       ? process.getBuiltinModule("node:worker_threads")
       : null;
     const lock = threads ? "" : `jobspan worker ${Math.random()} ${performance.timeOrigin + performance.now()}`;
-    let worker, url, bootTimer, killTimer, stage = "starting its script";
+    let worker, url, bootTimer, endTimer, made, stage = "starting its script";
     let over = false;
+    let wanted = true;
+    const outbox = []; // for a worker that does not run yet
+    const post = (message, transfer = []) =>
+      worker ? worker.postMessage(message, transfer) : outbox.push([message, transfer]);
 
     const later = (milliseconds, action) => {
       const timer = setTimeout(action, milliseconds);
@@ -42,8 +46,9 @@
     };
     const end = () => {
       over = true;
+      made?.lose();
       clearTimeout(bootTimer);
-      clearTimeout(killTimer);
+      clearTimeout(endTimer);
       worker?.terminate();
       if (url) URL.revokeObjectURL(url);
     };
@@ -71,6 +76,13 @@
         case "fatal":
           gone(message.reason);
           break;
+        case "image":
+          made.take(message.image);
+          break;
+        case "imageless":
+          expectSign();
+          onMessage(message);
+          break;
         case "ready":
           clearTimeout(bootTimer);
           onMessage(message);
@@ -80,49 +92,62 @@
       }
     };
 
-    expectSign();
-    try {
-      if (threads) {
-        worker = new threads.Worker(script, { eval: true });
-        worker.on("message", receive);
-        worker.on("messageerror", (error) => gone(`a message from it could not be read: ${error}`));
-        worker.on("error", (error) => gone(String(error)));
-        worker.on("exit", (code) => gone(`its thread ended with exit code ${code}`));
-      } else {
-        url = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
-        worker = new Worker(url, { type: "module" });
-        worker.onmessage = (event) => receive(event.data);
-        worker.onmessageerror = () => gone("a message from it could not be read");
-        worker.onerror = (event) => {
-          event.preventDefault();
-          gone(event.message ?? "its script could not be loaded");
-        };
+    const begin = () => {
+      expectSign();
+      try {
+        if (threads) {
+          worker = new threads.Worker(script, { eval: true });
+          worker.on("message", receive);
+          worker.on("messageerror", (error) => gone(`a message from it could not be read: ${error}`));
+          worker.on("error", (error) => gone(String(error)));
+          worker.on("exit", (code) => gone(`its thread ended with exit code ${code}`));
+          if (!wanted) worker.unref();
+        } else {
+          url = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+          worker = new Worker(url, { type: "module" });
+          worker.onmessage = (event) => receive(event.data);
+          worker.onmessageerror = () => gone("a message from it could not be read");
+          worker.onerror = (event) => {
+            event.preventDefault();
+            gone(event.message ?? "its script could not be loaded");
+          };
+        }
+      } catch (error) {
+        later(0, () => gone(`it was refused: ${error}`)); // by the page's security policy, for instance
       }
-    } catch (error) {
-      later(0, () => gone(`it was refused: ${error}`)); // by the page's security policy, for instance
-    }
+    };
 
     return {
-      init(indexURL, options, name, environment) {
+      // Starts it, as soon as it is known whether it begins with an image that another worker makes at this moment.
+      async init(indexURL, options, name, environment, images) {
+        const { image, makes } = await images.next();
+        if (makes) made = images;
+        if (over) return made?.lose();
+        begin();
         const place = `${indexURL}pyodide.mjs`; // in node it may be a path
         const isURL = /^[a-z]{2,}:/i.test(place);
         const module = isURL ? place : process.getBuiltinModule("node:url").pathToFileURL(place).href;
-        worker?.postMessage({ type: "init", module, options, name, lock, environment });
+        const kept = outbox.splice(0);
+        post({ type: "init", module, options, name, lock, environment, image, makes });
+        for (const [message, transfer] of kept) post(message, transfer);
       },
-      reproduce: (environment) => worker.postMessage({ type: "reproduce", environment }),
+      reproduce: (environment) => post({ type: "reproduce", environment }),
       send(ticket, payload, buffers) {
         const transfer = [payload.buffer, ...buffers.map((buffer) => buffer.buffer)];
-        worker.postMessage({ type: "batch", ticket, payload, buffers }, transfer);
+        post({ type: "batch", ticket, payload, buffers }, transfer);
       },
-      teach: (payload) => worker.postMessage({ type: "constants", payload }, [payload.buffer]),
+      teach: (payload) => post({ type: "constants", payload }, [payload.buffer]),
       // In node: whether this worker keeps the program running.
-      hold: (wanted) => (wanted ? worker?.ref?.() : worker?.unref?.()),
-      killLater(milliseconds) {
-        killTimer ??= later(milliseconds, () => gone("it was ended with the run that it worked for"));
+      hold(keepsRunning) {
+        wanted = keepsRunning;
+        wanted ? worker?.ref?.() : worker?.unref?.();
+      },
+      endLater(milliseconds, reason) {
+        endTimer ??= later(milliseconds, () => gone(reason));
       },
       spare() {
-        clearTimeout(killTimer);
-        killTimer = undefined;
+        clearTimeout(endTimer);
+        endTimer = undefined;
       },
       end,
     };

@@ -14,9 +14,24 @@ from typing import Any
 from pyodide.ffi import to_js
 
 from jobspan.persist.pickling import loads
+from jobspan.web.images import PACKAGES
 from jobspan.web.protocol import export_buffers, import_buffers
 from jobspan.worker.references import learn
 from jobspan.worker.wire import run_encoded
+
+
+def prepare() -> None:
+    """Import what nearly every batch needs, for an image of this interpreter's memory; see `jobspan.web.images`."""
+    import gc
+
+    import cloudpickle  # noqa: F401  imported for the image
+
+    known = {*sys.stdlib_module_names, *PACKAGES, "pyodide", "_pyodide"}
+    for name, module in list(sys.modules.items()):
+        top = name.partition(".")[0]
+        if getattr(module, "__file__", None) and top not in known and not top.startswith("_sysconfigdata"):
+            raise ImportError(f"{name} of {module.__file__} would be in an image for the whole origin")
+    gc.collect()
 
 
 def learn_constants(payload: Any) -> None:

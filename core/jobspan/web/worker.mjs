@@ -8,20 +8,50 @@
   const port = threads ? threads.parentPort : self;
   const post = (message, transfer = []) => port.postMessage(message, transfer);
 
+  // What every worker has imported, from a fixed path: what lies in the caller's folders is no part of an image.
+  const PREPARE = `
+import sys
+sys.path.extend(place for place in home if place not in sys.path)
+del home
+import jobspan.web.serve
+jobspan.web.serve.prepare()
+`;
+  const SET_UP = `
+def renew(variables):
+    import os, random, time
+    os.environ.clear()
+    os.environ.update(variables.to_py())
+    if hasattr(time, "tzset"):
+        time.tzset()
+    random.seed()
+
+def set_up(path, folder):
+    import importlib, os, sys
+    sys.path[:] = path
+    os.chdir(folder)
+    importlib.invalidate_caches()
+
+renew, set_up
+`;
   let python, setUp, run, learn;
   let last = Promise.resolve();
 
+  const memory = () => python._module.HEAP8.length; // Pyodide has no public name for it
+
   const handlers = {
-    async init({ module, options, name, lock, environment }) {
+    async init({ module, options, name, lock, environment, image, makes }) {
       post({ type: "booting", stage: "loading pyodide.mjs", locked: await hold(lock) });
       const { loadPyodide } = await import(module);
       post({ type: "booting", stage: "loading Python" });
       const output = (stream, text) => post({ type: "output", stream, text });
-      python = await loadPyodide({
-        ...options,
-        stdout: (line) => output("stdout", `${line}\n`),
-        stderr: (line) => output("stderr", `${line}\n`),
-      });
+      const load = (extra) =>
+        loadPyodide({
+          ...options,
+          stdout: (line) => output("stdout", `${line}\n`),
+          stderr: (line) => output("stderr", `${line}\n`),
+          ...extra,
+        });
+      python = await boot(load, environment, image, makes);
       // From here on all that is flushed, not only whole lines.
       const writer = (stream, decoder = new TextDecoder()) => ({
         write(bytes) {
@@ -32,32 +62,24 @@
       python.setStdout(writer("stdout"));
       python.setStderr(writer("stderr"));
       post({ type: "booting", stage: "reproducing the caller's environment" });
-      setUp = python.runPython(`
-def set_up(path, folder):
-    import importlib, os, sys
-    sys.path[:] = path
-    os.chdir(folder)
-    importlib.invalidate_caches()
-set_up`);
+      const [renew, set] = python.runPython(SET_UP);
+      renew(options.env); // an image holds its maker's
+      setUp = set;
       await handlers.reproduce({ environment });
       const started = (ticket, index, at) => post({ type: "started", ticket, index, at });
       const reply = (ticket, payload, buffers) =>
-        post({ type: "reply", ticket, payload, buffers }, [payload.buffer, ...buffers.map((b) => b.buffer)]);
+        post({ type: "reply", ticket, payload, buffers, memory: memory() }, [payload.buffer, ...buffers.map((b) => b.buffer)]);
       const serve = python.pyimport("jobspan.web.serve");
       run = serve.make_runner(name, started, reply);
       learn = serve.learn_constants;
-      post({ type: "ready" });
+      post({ type: "ready", memory: memory() });
     },
 
-    async reproduce({ environment: { packages, loadedPackages, paths, sizes, contents, path, folder } }) {
+    async reproduce({ environment }) {
+      const { packages, loadedPackages, path, folder } = environment;
       // Packages with shared libraries need their loader; the caller's files then go on top.
       if (packages.length) await python.loadPackage(packages, { messageCallback() {} });
-      let offset = 0;
-      paths.forEach((file, i) => {
-        python.FS.mkdirTree(file.slice(0, file.lastIndexOf("/")) || "/");
-        // The file system may keep the memory: nobody else has it.
-        python.FS.writeFile(file, contents.subarray(offset, (offset += sizes[i])), { canOwn: true });
-      });
+      writeFiles(python, environment);
       Object.assign(python.loadedPackages, loadedPackages);
       python.FS.mkdirTree(folder);
       setUp(path, folder);
@@ -74,6 +96,83 @@ set_up`);
       } else run(ticket, payload, buffers);
     },
   };
+
+  // Python from an image, which another worker has made or this one makes; by itself where that does not work.
+  async function boot(load, environment, image, makes) {
+    const compiled = shareCompiled(image?.module);
+    try {
+      if (makes) {
+        image = await makeImage(load, environment, compiled);
+        post({ type: "image", image });
+      }
+      if (image) {
+        const snapshot = image.snapshot.arrayBuffer ? await image.snapshot.arrayBuffer() : image.snapshot.slice();
+        return await load({ _loadSnapshot: new Uint8Array(snapshot) });
+      }
+    } catch (error) {
+      post({ type: "imageless", reason: String(error) });
+    } finally {
+      compiled.restore();
+    }
+    return load({});
+  }
+
+  async function makeImage(load, environment, compiled) {
+    const mother = await load({ _makeSnapshot: true });
+    writeFiles(mother, environment);
+    mother.globals.set("home", environment.home);
+    mother.runPython(PREPARE);
+    for (const name of Object.keys(mother.loadedPackages)) delete mother.loadedPackages[name];
+    const snapshot = mother.makeMemorySnapshot();
+    return { snapshot: shareBytes(snapshot), module: compiled.module() };
+  }
+
+  // Bytes that many workers can read, and that are sent to them without being copied.
+  function shareBytes(bytes) {
+    if (typeof SharedArrayBuffer === "undefined") return new Blob([bytes]);
+    const shared = new Uint8Array(new SharedArrayBuffer(bytes.length));
+    shared.set(bytes);
+    return shared;
+  }
+
+  // Takes the runtime as another worker has compiled it, or keeps what this one compiles.
+  function shareCompiled(given) {
+    const { instantiate, instantiateStreaming } = WebAssembly;
+    const { fetch } = globalThis;
+    let seen = given;
+    if (given) {
+      // Its bytes are not needed a second time.
+      const none = () => new Response(new Uint8Array(), { headers: { "Content-Type": "application/wasm" } });
+      globalThis.fetch = async (what, ...more) =>
+        String(what.url ?? what).endsWith("pyodide.asm.wasm") ? none() : fetch(what, ...more);
+    }
+    const sharing = (original) => async (source, imports) => {
+      if (source instanceof WebAssembly.Module) return original(source, imports);
+      if (given) return { module: given, instance: await instantiate(given, imports) };
+      const result = await original(source, imports);
+      seen ??= result.module;
+      return result;
+    };
+    WebAssembly.instantiate = sharing(instantiate);
+    if (instantiateStreaming) WebAssembly.instantiateStreaming = sharing(instantiateStreaming);
+    return {
+      module: () => seen,
+      restore() {
+        globalThis.fetch = fetch;
+        WebAssembly.instantiate = instantiate;
+        if (instantiateStreaming) WebAssembly.instantiateStreaming = instantiateStreaming;
+      },
+    };
+  }
+
+  function writeFiles(python, { paths, sizes, contents }) {
+    let offset = 0;
+    paths.forEach((file, i) => {
+      python.FS.mkdirTree(file.slice(0, file.lastIndexOf("/")) || "/");
+      // The file system may keep the memory: nobody else changes it.
+      python.FS.writeFile(file, contents.subarray(offset, (offset += sizes[i])), { canOwn: true });
+    });
+  }
 
   // A browser tells nobody when a worker ends; but its locks become free.
   function hold(lock) {
