@@ -104,7 +104,9 @@ def test_the_input_may_be_slow(selenium):
     assert Parallel(n_jobs=2, backend="web")(slow_input()) == [0, 1, 2, 3]
 
 
-def test_runs_in_sequence_where_it_cannot_block(selenium):
+def test_runs_in_sequence_where_it_cannot_block(selenium, runtime):
+    if runtime == "node":
+        pytest.skip("node can block: see test_blocking.py")
     selenium.load_package("jobspan")
     texts = selenium.run(
         """
@@ -124,7 +126,9 @@ with warnings.catch_warnings(record=True) as caught:
     assert "await Parallel(...).gather(tasks)" in texts[0]
 
 
-def test_says_what_to_write_where_a_generator_cannot_block_any_more(selenium):
+def test_says_what_to_write_where_a_generator_cannot_block_any_more(selenium, runtime):
+    if runtime == "node":
+        pytest.skip("node can block: see test_blocking.py")
     selenium.load_package("jobspan")
     selenium.run_async(
         """

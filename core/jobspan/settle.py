@@ -52,7 +52,8 @@ def settle(settings: Settings, *, streams: bool, blocks: bool, watch: bool) -> P
     if blocks and not backend.traits.blocks:
         say_once(
             "this interpreter cannot wait for workers without hanging (no JSPI here), so the tasks run one "
-            "after the other. Write 'results = await Parallel(...).gather(tasks)' to use the workers."
+            "after the other. Write 'results = await Parallel(...).gather(tasks)' to use the workers; in node, and in "
+            "a worker of a page that is isolated, 'await jobspan.web.warm()' once before will do."
         )
         backend = registry.find(_SEQUENTIAL)
     traits = backend.traits

@@ -71,7 +71,7 @@ class WebBackend:
         """Blocking depends on how Python was entered, so this is asked anew each time."""
         return Traits(
             memory="copied",
-            blocks=waiting.can_block(),
+            blocks=waiting.can_block(self.pool.workers),
             reports_start=True,
             can_kill=True,
             can_expel=True,
@@ -250,7 +250,7 @@ class WebSession:
     def poll(self, timeout: float | None, /) -> Sequence[Fact]:
         """Wait for workers, while the event loop turns."""
         if not self._has_news():
-            waiting.block(self._expect(timeout))
+            waiting.block(self._expect(timeout), self._workers)
         return self._take()
 
     async def apoll(self, timeout: float | None, /) -> Sequence[Fact]:

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from typing import Any
 
-from jobspan.web.link import source
+from jobspan.web.link import source, worker_script
 
 PACKAGES = ("jobspan", "cloudpickle")
 """What every worker imports."""
@@ -49,7 +49,7 @@ def _name(index_url: str) -> str:
     """A digest of all that an image holds; empty where that is not known, since nothing says what was installed."""
     import pyodide_js
 
-    digest = sha256(f"{pyodide_js.version}\0{index_url}\0{source('worker.mjs')}".encode())
+    digest = sha256(f"{pyodide_js.version}\0{index_url}\0{worker_script()}".encode())
     for package in PACKAGES:
         try:
             record = distribution(package).read_text("RECORD")  # which holds a digest of each file

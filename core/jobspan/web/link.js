@@ -1,7 +1,22 @@
 // The caller's JavaScript: starts workers, packs files for them, notices when one is gone. An expression for
-// pyodide.code.run_js, called with Pyodide's file system.
+// pyodide.code.run_js, called with Pyodide's file system and with what mailbox.js is.
 // Invariant: onGone is called at most once for a worker, and nothing is called after it or after end().
-((FS) => ({
+((FS, mailbox) => {
+// Rung by workers that have put something into their mailbox; taken in by those functions.
+const bell = mailbox.has ? new Int32Array(new SharedArrayBuffer(4)) : null;
+const inboxes = new Set();
+const takeIn = () => inboxes.forEach((inbox) => inbox());
+
+return {
+  // Whether this thread can block for workers: it shares memory with them, and is not the one that draws a page.
+  canBlock: (() => {
+    try {
+      return Atomics.wait(bell, 0, -1, 0) === "not-equal";
+    } catch {
+      return false;
+    }
+  })(),
+
   // The contents of files, one after the other.
   pack(paths) {
     const files = paths.map((path) => FS.readFile(path));
@@ -15,16 +30,32 @@
     return { paths, sizes, contents };
   },
 
-  // A promise that set() or the end of a time fulfils, whichever comes first.
+  // What set() or the end of a time ends: a promise, or a call that blocks.
   signal(milliseconds) {
     let fulfil;
+    let isSet = false;
+    const end = milliseconds === undefined ? Infinity : Date.now() + milliseconds;
     const promise = new Promise((resolve) => (fulfil = resolve));
-    const timer = milliseconds === undefined ? undefined : setTimeout(fulfil, milliseconds);
     const set = () => {
+      isSet = true;
       clearTimeout(timer);
       fulfil();
     };
-    return { promise, set };
+    const timer = milliseconds === undefined ? undefined : setTimeout(set, milliseconds);
+    return {
+      promise,
+      set,
+      isBrief: milliseconds === 0,
+      block() {
+        while (true) {
+          const heard = Atomics.load(bell, 0);
+          takeIn();
+          const left = end - Date.now();
+          if (isSet || left <= 0) return;
+          Atomics.wait(bell, 0, heard, left);
+        }
+      },
+    };
   },
 
   start(script, deadline, onMessage, onGone) {
@@ -34,6 +65,7 @@
     const lock = threads ? "" : `jobspan worker ${Math.random()} ${performance.timeOrigin + performance.now()}`;
     let worker, url, bootTimer, endTimer, made, stage = "starting its script";
     let over = false;
+    let runs = false;
     let wanted = true;
     const outbox = []; // for a worker that does not run yet
     const post = (message, transfer = []) =>
@@ -46,6 +78,7 @@
     };
     const end = () => {
       over = true;
+      inboxes.delete(inbox);
       made?.lose();
       clearTimeout(bootTimer);
       clearTimeout(endTimer);
@@ -67,7 +100,11 @@
     const receive = (message) => {
       if (over) return;
       switch (message.type) {
+        case "mail":
+          inbox();
+          break;
         case "booting":
+          runs = true;
           stage = message.stage;
           expectSign();
           // Granted when the worker no longer holds it: then there is no worker any more.
@@ -91,6 +128,13 @@
           onMessage(message);
       }
     };
+
+    const box = bell && mailbox.make(bell);
+    const messages = box && mailbox.reader(box);
+    const inbox = () => {
+      for (const message of messages()) receive(message);
+    };
+    if (box) inboxes.add(inbox);
 
     const begin = () => {
       expectSign();
@@ -128,7 +172,7 @@
         const isURL = /^[a-z]{2,}:/i.test(place);
         const module = isURL ? place : process.getBuiltinModule("node:url").pathToFileURL(place).href;
         const kept = outbox.splice(0);
-        post({ type: "init", module, options, name, lock, environment, image, makes });
+        post({ type: "init", module, options, name, lock, environment, image, makes, box });
         for (const [message, transfer] of kept) post(message, transfer);
       },
       reproduce: (environment) => post({ type: "reproduce", environment }),
@@ -149,7 +193,12 @@
         clearTimeout(endTimer);
         endTimer = undefined;
       },
+      // Whether it has given a sign of life: then it goes on while this thread blocks.
+      get runs() {
+        return runs;
+      },
       end,
     };
   },
-}))
+};
+})

@@ -16,7 +16,13 @@ from pyodide.code import run_js
 @cache
 def link() -> Any:
     """The object that `link.js` makes."""
-    return run_js(source("link.js"))(pyodide_js.FS)
+    return run_js(source("link.js"))(pyodide_js.FS, run_js(source("mailbox.js")))
+
+
+@cache
+def worker_script() -> str:
+    """The script of a worker: with what both sides have."""
+    return f"const mailbox = {source('mailbox.js')};\n{source('worker.mjs')}"
 
 
 @cache

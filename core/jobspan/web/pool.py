@@ -39,7 +39,7 @@ class Pool:
         self.index_url: str = index_url or config.indexURL
         self.boot_deadline_s = boot_deadline_s
         self.idle_s = IDLE_S
-        self.survey = environment.survey()
+        self.survey = Survey("", (), {}, {})
         self.is_open = True
         self._born = 0
         self._workers: list[Worker] = []

@@ -6,7 +6,7 @@
     ? process.getBuiltinModule("node:worker_threads")
     : null;
   const port = threads ? threads.parentPort : self;
-  const post = (message, transfer = []) => port.postMessage(message, transfer);
+  let post = (message, transfer = []) => port.postMessage(message, transfer);
 
   // What every worker has imported, from a fixed path: what lies in the caller's folders is no part of an image.
   const PREPARE = `
@@ -39,7 +39,11 @@ renew, set_up
   const memory = () => python._module.HEAP8.length; // Pyodide has no public name for it
 
   const handlers = {
-    async init({ module, options, name, lock, environment, image, makes }) {
+    async init({ module, options, name, lock, environment, image, makes, box }) {
+      if (box) {
+        post = mailbox.writer(box, () => port.postMessage({ type: "mail" }));
+        tellOfEnds();
+      }
       post({ type: "booting", stage: "loading pyodide.mjs", locked: await hold(lock) });
       const { loadPyodide } = await import(module);
       post({ type: "booting", stage: "loading Python" });
@@ -103,7 +107,7 @@ renew, set_up
     try {
       if (makes) {
         image = await makeImage(load, environment, compiled);
-        post({ type: "image", image });
+        port.postMessage({ type: "image", image }); // with what a mailbox cannot take
       }
       if (image) {
         const snapshot = image.snapshot.arrayBuffer ? await image.snapshot.arrayBuffer() : image.snapshot.slice();
@@ -185,6 +189,14 @@ renew, set_up
         })
         .catch(() => resolve(false)); // refused to this origin
     });
+  }
+
+  // A caller that blocks hears of nothing but what is in the mailbox.
+  function tellOfEnds() {
+    if (threads) {
+      process.on("uncaughtExceptionMonitor", fail);
+      process.on("exit", (code) => fail(`its thread ended with exit code ${code}`));
+    } else self.addEventListener("error", (event) => fail(event.message));
   }
 
   const fail = (error) => post({ type: "fatal", reason: String(error) });

@@ -16,7 +16,7 @@ from jobspan.model import Ticket
 from jobspan.persist.pickling import dumps
 from jobspan.web import output
 from jobspan.web.environment import Survey
-from jobspan.web.link import link, source
+from jobspan.web.link import link, worker_script
 from jobspan.web.protocol import import_buffers
 from jobspan.worker.references import Key
 
@@ -82,7 +82,7 @@ class Worker:
         self._pool = pool
         self._watchers: list[Callable[[JobspanError | None], object]] = []
         self._callbacks = create_proxy(self._hear), create_proxy(self._end)
-        self._link = link().start(source("worker.mjs"), 1000 * pool.boot_deadline_s, *self._callbacks)
+        self._link = link().start(worker_script(), 1000 * pool.boot_deadline_s, *self._callbacks)
 
     def boot(self, options: Any, packed: Any, images: Any) -> None:
         """Let it boot Pyodide, from one of the `images` where there is one or another worker makes one."""
@@ -117,6 +117,11 @@ class Worker:
             self._link.spare()
         elif self.state != "busy":
             self._link.hold(True)
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has given a sign of life, and so goes on while this thread blocks."""
+        return self.state != "gone" and bool(self._link.runs)
 
     @property
     def is_available(self) -> bool:
