@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import pickle
 import threading
+import weakref
 from typing import Any
 
 import pytest
@@ -232,3 +234,34 @@ def test_a_rude_result_is_still_a_result() -> None:
 def test_a_type_named_like_a_builtin_is_described() -> None:
     array = type("array", (), {})  # reprlib takes it for array.array
     assert "int(<" in "".join(run_tasks([call(int, array())]).error.__notes__)  # type: ignore[union-attr]
+
+
+def test_a_task_that_failed_leaves_nothing_in_memory() -> None:
+    """Where memory is bounded, as in a browser's worker, the next task needs it, without waiting for the collector."""
+    kept: list[Any] = []
+
+    def fill() -> None:
+        class Large:
+            pass
+
+        large = Large()
+        kept.append(weakref.ref(large))
+        raise MemoryError
+
+    gc.disable()
+    try:
+        payload = BatchEncoder(Frame(), budget_s=None, watch=False).encode(Batch(0, [call(_call_it, 0)]))
+        _functions.append(fill)
+        completion = decode_reply(1, run_encoded(payload, worker="w"))
+        assert isinstance(completion.error, MemoryError)
+        assert kept[0]() is None
+    finally:
+        gc.enable()
+        _functions.clear()
+
+
+_functions: list[Any] = []
+
+
+def _call_it(number: int) -> None:
+    _functions[number]()

@@ -1,5 +1,8 @@
 """Blocking without JSPI, by Atomics.wait: in node, and in workers of pages that are isolated."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 from pytest_pyodide import run_in_pyodide
 
@@ -171,3 +174,14 @@ with warnings.catch_warnings(record=True) as caught:
 str(caught[0].message)
 """)
     assert "jobspan.web.warm" in text
+
+
+@pytest.mark.parametrize("kind", ["with-yard", "without-yard"])
+def test_a_mailbox_loses_and_mixes_nothing(runtime, kind):
+    if runtime != "node":
+        pytest.skip("the same JavaScript as in node")
+    here = Path(__file__).resolve().parent
+    source = here.parent / "core/jobspan/web/mailbox.js"
+    command = ["node", here / "mailbox_stress.mjs", source, kind]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "4000\n"

@@ -85,10 +85,11 @@ return {
       worker?.terminate();
       if (url) URL.revokeObjectURL(url);
     };
-    const gone = (reason) => {
+    // `sudden`: nobody ended it, and it told nothing of a reason.
+    const gone = (reason, sudden = false) => {
       if (over) return;
       end();
-      onGone(reason);
+      onGone(reason, sudden);
     };
     const expectSign = () => {
       clearTimeout(bootTimer);
@@ -108,7 +109,7 @@ return {
           stage = message.stage;
           expectSign();
           // Granted when the worker no longer holds it: then there is no worker any more.
-          if (message.locked) navigator.locks.request(lock, () => gone("it ended without a word"));
+          if (message.locked) navigator.locks.request(lock, () => gone("it ended without a word", true));
           break;
         case "fatal":
           gone(message.reason);
@@ -144,7 +145,7 @@ return {
           worker.on("message", receive);
           worker.on("messageerror", (error) => gone(`a message from it could not be read: ${error}`));
           worker.on("error", (error) => gone(String(error)));
-          worker.on("exit", (code) => gone(`its thread ended with exit code ${code}`));
+          worker.on("exit", (code) => gone(`its thread ended with exit code ${code}`, true));
           if (!wanted) worker.unref();
         } else {
           url = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));

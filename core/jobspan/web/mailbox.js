@@ -2,36 +2,55 @@
 // value is { has, bell, make, writer, reader }; both sides have it.
 // A mailbox is a ring of bytes with two counters: how many were ever written, and how many read (modulo 2 ** 32). A message
 // of any size goes through it piece by piece: its length, the length of its head, the head as JSON, and the bytes of its parts.
-// Invariant: who writes waits for room and never overtakes the reader; who reads never waits here.
+// Large parts lie in a second memory, the yard, where the reader's one copy is made from: it grows to the largest message,
+// and belongs to one message at a time.
+// Invariant: who writes waits for room and never overtakes the reader; who reads never waits here. What a message holds of
+// the yard is the reader's until it asks for the next message.
 (() => {
   const SIZE = 1 << 20; // a power of two
   const PIECE = SIZE >> 2; // the reader is told of each, so that both copy at the same time
   const WRITTEN = 0;
   const READ = 1;
-  const BYTES = 8; // where the ring begins, behind the counters
+  const YARD = 2; // 1 while the yard belongs to the reader
+  const BYTES = 16; // where the ring begins, behind the counters
+  const LARGE = 1 << 18;
+  const MOST_YARD = 1 << 28;
 
-  const split = ({ payload, buffers, ...head }) => {
+  const makeYard = () => {
+    try {
+      return new SharedArrayBuffer(0, { maxByteLength: MOST_YARD });
+    } catch {
+      return null; // no room for it, as in browsers of 32 bits
+    }
+  };
+  const canGrow = (yard) => yard?.growable === true;
+
+  // The head of a message, and the bytes that follow it.
+  const split = ({ payload, buffers, ...head }, inYard) => {
     const parts = payload ? [payload, ...buffers] : [];
-    const text = new TextEncoder().encode(JSON.stringify({ ...head, sizes: parts.map((part) => part.length) }));
-    const bytes = text.length + parts.reduce((sum, part) => sum + part.length, 0);
-    return [new Uint8Array(new Uint32Array([bytes, text.length]).buffer), text, ...parts];
+    const sizes = parts.map((part) => part.length);
+    const text = new TextEncoder().encode(JSON.stringify({ ...head, sizes, inYard }));
+    const following = inYard ? [] : parts;
+    const bytes = text.length + following.reduce((sum, part) => sum + part.length, 0);
+    return [new Uint8Array(new Uint32Array([bytes, text.length]).buffer), text, ...following];
   };
 
-  const join = (bytes, length) => {
-    const { sizes, ...message } = JSON.parse(new TextDecoder().decode(bytes.subarray(0, length)));
-    let offset = length;
-    const parts = sizes.map((size) => bytes.subarray(offset, (offset += size)));
-    if (parts.length) [message.payload, ...message.buffers] = [parts[0], ...parts.slice(1)];
-    return message;
+  const join = (bytes, length, yard) => {
+    const { sizes, inYard, ...message } = JSON.parse(new TextDecoder().decode(bytes.subarray(0, length)));
+    const source = inYard ? new Uint8Array(yard) : bytes;
+    let offset = inYard ? 0 : length;
+    const parts = sizes.map((size) => source.subarray(offset, (offset += size)));
+    if (parts.length) [message.payload, ...message.buffers] = parts;
+    return [message, inYard];
   };
 
   return {
     has: typeof SharedArrayBuffer !== "undefined",
-    make: (bell) => ({ bell, memory: new SharedArrayBuffer(BYTES + SIZE) }),
+    make: (bell) => ({ bell, memory: new SharedArrayBuffer(BYTES + SIZE), yard: makeYard() }),
 
     // A function that writes messages; it calls knock() for a reader that does not block, and hears of it by an event.
-    writer({ bell, memory }, knock) {
-      const counters = new Int32Array(memory, 0, 2);
+    writer({ bell, memory, yard }, knock) {
+      const counters = new Int32Array(memory, 0, 3);
       const ring = new Uint8Array(memory, BYTES);
       let written = 0;
       const tell = () => {
@@ -57,15 +76,35 @@
           if (piece === PIECE) tell();
         }
       };
+      // Whether the parts lie in the yard now.
+      const putInYard = ({ payload, buffers }) => {
+        const parts = payload ? [payload, ...buffers] : [];
+        const bytes = parts.reduce((sum, part) => sum + part.length, 0);
+        if (bytes < LARGE || bytes > MOST_YARD || !canGrow(yard)) return false;
+        Atomics.wait(counters, YARD, 1);
+        try {
+          if (yard.byteLength < bytes) yard.grow(bytes);
+        } catch {
+          return false; // no memory for it: piece by piece
+        }
+        const place = new Uint8Array(yard);
+        let offset = 0;
+        for (const part of parts) {
+          place.set(part, offset);
+          offset += part.length;
+        }
+        Atomics.store(counters, YARD, 1);
+        return true;
+      };
       return (message) => {
-        split(message).forEach(put);
+        split(message, putInYard(message)).forEach(put);
         tell();
       };
     },
 
     // A generator function of the messages that are there as a whole; it takes in what there is of the next one.
-    reader({ memory }) {
-      const counters = new Int32Array(memory, 0, 2);
+    reader({ memory, yard }) {
+      const counters = new Int32Array(memory, 0, 3);
       const ring = new Uint8Array(memory, BYTES);
       let read = 0;
       let wanted = new Uint8Array(8); // the lengths, then the bytes of a message
@@ -87,10 +126,17 @@
             [bytes, headLength] = new Uint32Array(wanted.buffer);
             wanted = new Uint8Array(bytes);
           } else {
-            const message = join(wanted, headLength);
+            const [message, inYard] = join(wanted, headLength, yard);
             headLength = undefined;
             wanted = new Uint8Array(8);
-            yield message;
+            try {
+              yield message;
+            } finally {
+              if (inYard) {
+                Atomics.store(counters, YARD, 0);
+                Atomics.notify(counters, YARD);
+              }
+            }
           }
         }
       };

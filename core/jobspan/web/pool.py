@@ -41,6 +41,7 @@ class Pool:
         self.idle_s = IDLE_S
         self.survey = Survey("", (), {}, {})
         self.is_open = True
+        self.deaths_at_boot = 0  # in a row
         self._born = 0
         self._workers: list[Worker] = []
         self._idle: list[Worker] = []

@@ -23,6 +23,9 @@ from jobspan.worker.references import Key
 if TYPE_CHECKING:
     from jobspan.web.pool import Pool
 
+MOST_DEATHS_AT_BOOT = 3
+"""When so many in a row have ended while they booted, for no reason that is known, a run is told that none can start."""
+
 KILL_AFTER_S = 1.0
 """A worker that is to be ended may finish its batch within this time, and stays warm then."""
 
@@ -165,6 +168,7 @@ class Worker:
                     self._rest()
                     self._tell(Ready())
             case "ready":
+                self._pool.deaths_at_boot = 0
                 self.memory_bytes = message.memory
                 self._rest()
                 self._tell_watchers(None)
@@ -183,8 +187,10 @@ class Worker:
             if self.listener is None:
                 self._link.endLater(1000 * self._pool.idle_s, "it had nothing to do")
 
-    def _end(self, reason: str) -> None:
+    def _end(self, reason: str, sudden: bool) -> None:
         if self.state == "booting":
+            self._pool.deaths_at_boot += 1
+        if self.state == "booting" and not (sudden and self._pool.deaths_at_boot < MOST_DEATHS_AT_BOOT):
             error: JobspanError = WorkerBootError(
                 f"worker {self.name} could not start: {reason}. It boots Pyodide from {self._pool.index_url}; can this "
                 f"page load that, and workers from blob: URLs?"

@@ -85,8 +85,12 @@ def encode_lost(error: BaseException, worker: str) -> bytes:
 
 
 def _portable(error: BaseException) -> BaseException:
-    """The exception as it can be sent, with the traceback here."""
+    """The exception as it can be sent, with the traceback here.
+
+    The frames are let go: they hold all that the task had in memory, and would be held in a circle with the exception.
+    """
     trace = trace_of(error).rstrip()
+    error.__traceback__ = None
     sent = portable(error)
     if trace:
         add_note(sent, f"{FAR_TRACE}{trace}")
