@@ -32,8 +32,8 @@ fatal      ``reason``: the worker is of no use any more; the caller ends it
 mail       there is something in its mailbox
 =========  =========================================================================================
 
-Where memory is shared, what a worker sends goes through a mailbox in it (`mailbox.js`), all but ``image`` and ``mail``: so
-a caller that blocks can take it in.
+Where memory is shared, what a worker sends goes through a mailbox in it (`mailbox.js`), all but ``image`` and ``mail``:
+so a caller that blocks can take it in.
 
 A ``batch`` is answered by exactly one ``reply``, or the worker is gone: `link.js` notices that on its own.
 A receiver passes over no type: one that it does not know is an error of this package.

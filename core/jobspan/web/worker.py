@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jobspan.web.pool import Pool
 
 MOST_DEATHS_AT_BOOT = 3
-"""When so many in a row have ended while they booted, for no reason that is known, a run is told that none can start."""
+"""When so many in a row have ended while they booted, for no known reason, a run is told that none can start."""
 
 KILL_AFTER_S = 1.0
 """A worker that is to be ended may finish its batch within this time, and stays warm then."""
