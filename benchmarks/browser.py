@@ -11,6 +11,7 @@ The file is an object with these keys:
         workers      int    workers of the pool
         seconds      list   seconds by the clock, one per repetition
         cpu_seconds  list   CPU seconds of the busiest worker thread, one per repetition; may be left out
+    costs       list   what workers cost, as `browser_workers.row` makes it; may be left out
 """
 
 import json
@@ -66,4 +67,14 @@ def section(path: Path) -> list[str]:
         "",
         f"Asked: {asked}. By the clock {by_clock}; by CPU time {by_cpu}.",
     ]
+    if costs := told.get("costs"):
+        lines += ["", "| | measured | beside | asked | reached |", "|---|---|---|---|---|", *map(_cost, costs)]
     return lines
+
+
+def _cost(row: Mapping[str, Any]) -> str:
+    reached = row["value"] >= row["asked"] if row["at_least"] else row["value"] <= row["asked"]
+    sign = "≥" if row["at_least"] else "≤"
+    measured = f"{row['value']:.3g} {row['unit']}" if row["value"] < 1000 else f"{row['value']:.0f} {row['unit']}"
+    asked = f"{sign} {row['asked']:.3g}" if row["asked"] < 1000 else f"{sign} {row['asked']:.0f}"
+    return f"| {row['name']} | {measured} | {row['peer']} | {asked} | {'yes' if reached else '**no**'} |"

@@ -1,4 +1,4 @@
-"""Takes the figures from Chromium: the census on warm pools of one and of two Web Workers, in turns.
+"""Takes the figures from Chromium: the census on pools of one and of two Web Workers, in turns, and what workers cost.
 
 Writes `browser.json`, whose format is in `browser.py`; `run.py` puts it on the page. Needs the Pyodide distribution
 (`make setup`) and Debian's chromium and chromedriver, and says so where they are missing.
@@ -17,7 +17,9 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 from demo_table import SCRIPT, chromium_is_here, chromium_page  # noqa: E402  tools is a folder of scripts
 
-ASKED = 1.6
+from browser_workers import measure  # noqa: E402  in this folder, which is on the path for a script of it
+
+ASKED = 1.8
 POOLS = (1, 2)
 ROUNDS = 7
 
@@ -97,6 +99,7 @@ def main() -> int:
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "asked": ASKED,
         "runs": [{"workers": pool, **figures} for pool, figures in runs.items()],
+        "costs": measure(),
     }
     (HERE / "browser.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return 0

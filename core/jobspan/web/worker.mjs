@@ -77,6 +77,9 @@ renew, set_up
       run = serve.make_runner(name, started, reply);
       learn = serve.learn_constants;
       post({ type: "ready", memory: memory() });
+      // The browser's copy of the image, 30 MB, would stay until the garbage collector comes by, which an idle worker
+      // seldom sees. This much memory, asked for and never touched, calls it.
+      if ((image || makes) && !threads) setTimeout(() => new ArrayBuffer(64 << 20), 0);
     },
 
     async reproduce({ environment }) {
@@ -110,8 +113,11 @@ renew, set_up
         port.postMessage({ type: "image", image }); // with what a mailbox cannot take
       }
       if (image) {
-        const snapshot = image.snapshot.arrayBuffer ? await image.snapshot.arrayBuffer() : image.snapshot.slice();
-        return await load({ _loadSnapshot: new Uint8Array(snapshot) });
+        const bytes = image.snapshot.arrayBuffer ? await image.snapshot.arrayBuffer() : image.snapshot.slice().buffer;
+        const copy = await load({ _loadSnapshot: new Uint8Array(bytes) });
+        delete copy._api.config._loadSnapshot;
+        bytes.transfer?.(0); // gives memory back at once, if it is JavaScript's own
+        return copy;
       }
     } catch (error) {
       post({ type: "imageless", reason: String(error) });
