@@ -19,7 +19,7 @@ from jobspan import host
 from jobspan.backends.base import Closing, OpenRequest, Session, Traits
 from jobspan.errors import JobspanError, WorkerBootError, WorkerLost
 from jobspan.model import Batch, Completion, Fact, Running, Started, Ticket
-from jobspan.web import waiting
+from jobspan.web import stopping, waiting
 from jobspan.worker.references import Key
 from jobspan.worker.reply import decode_reply
 from jobspan.worker.wire import BatchEncoder
@@ -116,6 +116,7 @@ class WebSession:
         self._ahead = 0  # batches to send to a worker that is busy
         self._refused: WorkerBootError | None = None
         self._closed = False
+        self._stopped = False
         self.width = request.n_jobs or host.cpu_count()
         frame = request.frame.within(self.width)
         self._firsts: dict[Ticket, int] = {}
@@ -125,6 +126,7 @@ class WebSession:
             frame, budget_s=request.budget_s, watch=request.watch or request.timed, seed=request.seed, way="message"
         )
         self._workers = pool.lend(self.width, self._hear)
+        stopping.enter(self, self._stop)
 
     def submit(self, ticket: Ticket, batch: Batch, /) -> None:
         """Encode the batch and send it as soon as a worker can take it."""
@@ -210,16 +212,31 @@ class WebSession:
         self._put(Completion(ticket, [], lost=error, worker=worker))
 
     def poll(self, timeout: float | None, /) -> Sequence[Fact]:
-        """Wait for workers, while the event loop turns."""
-        if not self._arrived:
+        """Wait for workers, while the event loop turns.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If the run was stopped, once what has arrived is taken.
+        """
+        if self._has_to_wait():
             waiting.block(self._expect(timeout))
         return self._take()
 
     async def apoll(self, timeout: float | None, /) -> Sequence[Fact]:
-        """Await messages of workers."""
-        if not self._arrived:
+        """Await messages of workers; raises as `poll` does."""
+        if self._has_to_wait():
             await self._expect(timeout).promise
         return self._take()
+
+    def _has_to_wait(self) -> bool:
+        if self._stopped and not self._arrived:
+            raise KeyboardInterrupt("stopped")
+        return not self._arrived
+
+    def _stop(self) -> None:
+        self._stopped = True
+        self.wake()
 
     def _expect(self, timeout: float | None) -> Any:
         """A signal for when something arrives; with ``timeout=0`` the event loop turns once, or nothing could."""
@@ -281,6 +298,7 @@ class WebSession:
         if self._closed:
             return
         self._closed = True
+        stopping.leave(self)
         self._waiting.clear()
         for worker in self._workers:
             if known := self._known.get(worker):

@@ -1,1 +1,29 @@
-"""Web Workers: each a Python interpreter of its own, in the browser or in node, beside the caller's."""
+"""Web Workers: each a Python interpreter of its own, in the browser or in node, beside the caller's.
+
+Invariant: importing this package imports nothing else; each public name is looked up when it is first used.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # type checkers take it for true; typing itself would cost more than all that is here
+
+_HOMES = {"stop": "stopping"}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605  the table is the one place
+
+if TYPE_CHECKING:  # what the table means, for type checkers
+    from jobspan.web.stopping import stop
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
