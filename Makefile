@@ -8,6 +8,7 @@ SHELL := bash
 PY := .venv/bin/python
 NODE := node_modules/.bin/node
 LOCK := build/pyodide/pyodide-lock.json
+LITE := build/jupyterlite
 # A test that hangs ends after five minutes, so that the others are still heard of.
 PYTEST := $(PY) -m pytest -q --timeout=300
 # Where make nogil-python puts a free-threaded CPython; one on PATH or in pyenv is found as well.
@@ -19,13 +20,16 @@ SERVE ?= 1
 # The native tests that are also run inside Pyodide: all but those that look at processes, or at the repository.
 PYODIDE_TESTS ?= $(filter-out tests/test_interrupt.py, $(wildcard tests/test_*.py)) tests/contract tests/schedule
 
+LITE_TESTS := tests_pyodide/test_jupyterlite.py
+
 CORE := $(shell find core -type f -not -name '*.pyc' 2>/dev/null) pyproject.toml $(wildcard README.md LICENSE)
 
-.PHONY: help setup system demo site serve lint test test-native test-pythons nogil-python test-nogil test-sklearn soak test-in-pyodide test-node test-chrome quick test-all bench clean
+.PHONY: help setup system demo site serve jupyterlite serve-jupyterlite lint test test-native test-pythons nogil-python test-nogil test-sklearn soak test-in-pyodide test-node test-chrome test-jupyterlite quick test-all bench clean FORCE
 
 help:
 	@echo "make demo     the same script natively, in Pyodide under node and in Chromium: one table, then the page (SERVE=0: no page)"
 	@echo "make test     lint, types and all tests, natively, in Pyodide under node and in Chromium"
+	@echo "make jupyterlite   a JupyterLite site with jobspan and the example notebooks, which needs no network: $(LITE)/site"
 	@echo "make quick    lint, native tests and a smoke test in Pyodide"
 	@echo "make soak     random concurrent use for SOAK_MINUTES=$(SOAK_MINUTES), watching for hangs and leaks"
 	@echo "make nogil-python   build a free-threaded Python and keep it in $(NOGIL_FOLDER): make test uses it too"
@@ -78,6 +82,38 @@ $(LOCK): build/wheels/downloaded/.made build/wheels/stdlib_sources/.made build/w
 	$(PY) tools/pyodide_dist.py node_modules/pyodide $(@D) \
 	    build/wheels/downloaded build/wheels/stdlib_sources build/wheels/jobspan
 
+# --- the JupyterLite site ---------------------------------------------------------------------------------------
+
+$(LITE)/venv/.made: tools/jupyterlite_requirements.txt | .venv/bin/python
+	rm -rf $(@D)
+	$(PY) -m venv $(@D)
+	$(@D)/bin/python -m pip install -q -r $<
+	touch $@
+
+$(LITE)/wheels/.made: tools/jupyterlite_wheels.txt | .venv/bin/python
+	rm -rf $(@D)
+	$(PY) -m pip download -qq --no-deps --only-binary=:all: --implementation py --abi none --platform any \
+	    --python-version 3.14 -d $(@D) -r $<
+	touch $@
+
+# Names the wheels that PYODIDE_WHEELS adds; written only when they are others.
+$(LITE)/more: FORCE
+	mkdir -p $(@D)
+	echo "$(wildcard $(PYODIDE_WHEELS:%=%/*.whl))" | cmp -s - $@ || echo "$(wildcard $(PYODIDE_WHEELS:%=%/*.whl))" >$@
+
+# sortedcontainers stands for what a site offers to %pip install, and Pyodide does not know.
+$(LITE)/.made: $(LITE)/venv/.made $(LITE)/wheels/.made $(LITE)/more build/wheels/jobspan/.made \
+    build/wheels/downloaded/.made node_modules/.package-lock.json tools/jupyterlite_site.py tools/pyodide_dist.py \
+    $(wildcard docs/examples/*.ipynb)
+	$(PY) tools/jupyterlite_site.py node_modules/pyodide $(LITE) build/wheels/jobspan $(LITE)/wheels $(PYODIDE_WHEELS) \
+	    --index build/wheels/downloaded/sortedcontainers-*.whl --notebooks docs/examples --jupyter $(LITE)/venv/bin/jupyter
+	touch $@
+
+jupyterlite: setup $(LITE)/.made
+
+serve-jupyterlite: jupyterlite
+	$(PY) tools/serve.py $(LITE)/site
+
 # --- running it ------------------------------------------------------------------------------------------------
 
 demo: setup
@@ -109,7 +145,7 @@ lint: .venv/.installed
 
 # Looked at when it is used, after setup may have installed Chromium.
 NOGIL_PYTHON = $(shell tools/find_python.sh --nogil $(NOGIL_FOLDER) 2>/dev/null)
-SUITES = native $(and $(NOGIL_PYTHON),nogil) $(if $(PYODIDE_TESTS),in-pyodide) node $(and $(shell command -v chromium),$(shell command -v chromedriver),chrome)
+SUITES = native $(and $(NOGIL_PYTHON),nogil) $(if $(PYODIDE_TESTS),in-pyodide) node $(if $(and $(shell command -v chromium),$(shell command -v chromedriver)),chrome jupyterlite)
 
 test-native: setup
 	$(PYTEST) tests --junitxml=build/reports/native.xml
@@ -118,10 +154,13 @@ test-in-pyodide: setup
 	timeout 15m $(NODE) tools/pyodide_pytest.mjs build/reports/in-pyodide.xml $(PYODIDE_TESTS)
 
 test-node: setup
-	$(PYTEST) tests_pyodide --rt node --junitxml=build/reports/node.xml
+	$(PYTEST) tests_pyodide --ignore=$(LITE_TESTS) --rt node --junitxml=build/reports/node.xml
 
 test-chrome: setup
-	$(PYTEST) tests_pyodide --rt chrome --junitxml=build/reports/chrome.xml
+	$(PYTEST) tests_pyodide --ignore=$(LITE_TESTS) --rt chrome --junitxml=build/reports/chrome.xml
+
+test-jupyterlite: jupyterlite
+	$(PYTEST) $(LITE_TESTS) --rt chrome --junitxml=build/reports/jupyterlite.xml
 
 test: setup
 	rm -rf build/reports

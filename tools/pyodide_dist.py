@@ -1,4 +1,4 @@
-"""Assemble a Pyodide distribution that needs no network: npm's core, pure wheels, and their lock file.
+"""Assemble a Pyodide distribution that needs no network: npm's core, wheels, and their lock file.
 
 Invariant: the lock file names exactly the wheels that lie beside it, with their checksums; a package that
 is not there is unknown, instead of being asked from a CDN.
@@ -72,9 +72,16 @@ def import_names(members: Iterable[str]) -> list[str]:
     return sorted(tops)
 
 
-def lock_entry(wheel: Path) -> tuple[dict[str, Any], list[Requirement]]:
-    """Return the lock file's entry for a pure wheel, without its `depends`, and what the wheel requires."""
-    if not wheel.name.endswith("-none-any.whl"):
+def runs_in(wheel: str, info: dict[str, str]) -> bool:
+    """Return whether the Pyodide whose lock file has this `info` runs the wheel of this name."""
+    python = "cp" + "".join(info["python"].split(".")[:2])
+    compiled = rf"-({python}-{python}|cp3\d+-abi3)-(pyemscripten|pyodide)_{info['abi_version']}_{info['arch']}\.whl"
+    return wheel.endswith("-none-any.whl") or re.search(f"{compiled}$", wheel) is not None
+
+
+def lock_entry(wheel: Path, info: dict[str, str]) -> tuple[dict[str, Any], list[Requirement]]:
+    """Return the lock file's entry for a wheel, without its `depends`, and what the wheel requires."""
+    if not runs_in(wheel.name, info):
         raise SystemExit(
             f"{wheel.name} is compiled for one platform, and Pyodide runs only wheels that end in "
             "-none-any.whl or were built for it. Choose a pure version in tools/pyodide_requirements.txt."
@@ -115,7 +122,7 @@ def resolve(requirements: dict[str, list[Requirement]], environment: dict[str, s
 
 def lock_entries(wheels: Iterable[Path], info: dict[str, str]) -> dict[str, dict[str, Any]]:
     """Return the entries of all wheels, by name; a dependency that is not among them is an error."""
-    read = [lock_entry(wheel) for wheel in wheels]
+    read = [lock_entry(wheel, info) for wheel in wheels]
     depends = resolve({entry["name"]: required for entry, required in read}, marker_environment(info))
     entries: dict[str, dict[str, Any]] = {entry["name"]: entry for entry, _ in read}
     for name, entry in entries.items():
@@ -187,7 +194,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("core", type=Path, help="npm's package: node_modules/pyodide")
     parser.add_argument("target", type=Path, help="the folder to make")
-    parser.add_argument("wheels", type=Path, nargs="+", help="pure wheels, or folders of them")
+    parser.add_argument("wheels", type=Path, nargs="+", help="wheels, or folders of them")
     parser.add_argument(
         "--lock-writer",
         choices=("own", "pyodide-build", "best"),

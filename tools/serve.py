@@ -32,9 +32,10 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         ".whl": "application/zip",
     }
 
-    def __init__(self, *arguments: object, isolate: bool, verbose: bool, **options: object) -> None:
+    def __init__(self, *arguments: object, isolate: bool, verbose: bool, prelude: str, **options: object) -> None:
         self.isolate = isolate
         self.verbose = verbose
+        self.prelude = prelude.encode()
         super().__init__(*arguments, **options)
 
     def handle(self) -> None:
@@ -50,6 +51,19 @@ class Handler(http.server.SimpleHTTPRequestHandler):
                 self.send_header(name, value)
         super().end_headers()
 
+    def do_GET(self) -> None:
+        """Send a file; before the script of a worker the prelude, if there is one."""
+        path = Path(self.translate_path(self.path))
+        if not (self.prelude and path.name.endswith(".js") and ".worker." in path.name and path.is_file()):
+            super().do_GET()
+            return
+        script = self.prelude + path.read_bytes()
+        self.send_response(http.HTTPStatus.OK)
+        self.send_header("Content-Type", "text/javascript")
+        self.send_header("Content-Length", str(len(script)))
+        self.end_headers()
+        self.wfile.write(script)
+
     def log_message(self, template: str, *arguments: object) -> None:
         """Print a request, if that was asked for."""
         if self.verbose:
@@ -57,10 +71,13 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 
 def make_server(
-    folder: Path, *, port: int = 0, isolate: bool = False, verbose: bool = False
+    folder: Path, *, port: int = 0, isolate: bool = False, verbose: bool = False, prelude: str = ""
 ) -> http.server.ThreadingHTTPServer:
-    """Return a server of `folder`, bound to `port`, or to a free one where that is taken."""
-    handler = functools.partial(Handler, directory=str(folder), isolate=isolate, verbose=verbose)
+    """Return a server of `folder`, bound to `port`, or to a free one where that is taken.
+
+    `prelude` is JavaScript that stands before the script of each worker that the site has a file for.
+    """
+    handler = functools.partial(Handler, directory=str(folder), isolate=isolate, verbose=verbose, prelude=prelude)
     try:
         return http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
     except OSError:
@@ -86,12 +103,12 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000, help="another one is chosen where it is taken")
     parser.add_argument("--isolate", action="store_true", help="send the COOP, COEP and CORP headers")
     parser.add_argument("--verbose", action="store_true", help="print every request")
+    parser.add_argument("--prelude", default="", help="JavaScript to put before scripts of workers, for tests")
     arguments = parser.parse_args()
     if not arguments.folder.is_dir():
-        parser.error(f"there is no folder {arguments.folder}; `make site` makes build/site")
-    with make_server(
-        arguments.folder, port=arguments.port, isolate=arguments.isolate, verbose=arguments.verbose
-    ) as server:
+        parser.error(f"there is no folder {arguments.folder}; make site and make jupyterlite make some in build")
+    options = {name: getattr(arguments, name) for name in ("port", "isolate", "verbose", "prelude")}
+    with make_server(arguments.folder, **options) as server:
         print(f"The page is at http://127.0.0.1:{server.server_address[1]}/ (Ctrl-C ends)", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()

@@ -142,6 +142,21 @@ def test_a_compiled_wheel_is_refused(tmp_path: Path) -> None:
         pyodide_dist.lock_entries([tmp_path / "numpy-2.4-cp314-cp314-manylinux_2_28_x86_64.whl"], INFO)
 
 
+@pytest.mark.parametrize(
+    ("tags", "runs"),
+    [
+        ("cp314-cp314-pyemscripten_2026_0_wasm32", True),
+        ("cp312-abi3-pyemscripten_2026_0_wasm32", True),
+        ("py3-none-any", True),
+        ("cp313-cp313-pyemscripten_2026_0_wasm32", False),
+        ("cp314-cp314-pyodide_2025_0_wasm32", False),
+        ("cp314-cp314-manylinux_2_28_x86_64", False),
+    ],
+)
+def test_a_wheel_that_was_compiled_for_this_pyodide_runs(tags: str, runs: bool) -> None:
+    assert pyodide_dist.runs_in(f"numpy-2.4-{tags}.whl", INFO) is runs
+
+
 def test_assembling_again_leaves_no_wheel_of_before(core: Path, wheels: list[Path], tmp_path: Path) -> None:
     target = tmp_path / "dist"
     pyodide_dist.assemble(core, wheels, target, with_pyodide_build=False)

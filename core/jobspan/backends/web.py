@@ -19,7 +19,7 @@ from jobspan import host
 from jobspan.backends.base import Closing, OpenRequest, Session, Traits
 from jobspan.errors import JobspanError, WorkerBootError, WorkerLost
 from jobspan.model import Batch, Completion, Fact, Running, Started, Ticket
-from jobspan.web import waiting
+from jobspan.web import stopping, waiting
 from jobspan.worker.references import Key
 from jobspan.worker.reply import decode_reply
 from jobspan.worker.wire import BatchEncoder
@@ -129,6 +129,7 @@ class WebSession:
         self._ahead = 0  # batches to send to a worker that is busy
         self._refused: WorkerBootError | None = None
         self._closed = False
+        self._stopped = False
         self.width = request.n_jobs or host.cpu_count()
         frame = request.frame.within(self.width)
         self._firsts: dict[Ticket, int] = {}
@@ -141,6 +142,7 @@ class WebSession:
         if request.staff.idle_worker_timeout is not None:
             pool.idle_s = request.staff.idle_worker_timeout
         self._workers = pool.lend(self.width, self._hear, most_new=0)
+        stopping.enter(self, self._stop)
 
     def submit(self, ticket: Ticket, batch: Batch, /) -> None:
         """Encode the batch and send it as soon as a worker can take it."""
@@ -248,22 +250,34 @@ class WebSession:
         self._put(Completion(ticket, [], lost=error, worker=worker))
 
     def poll(self, timeout: float | None, /) -> Sequence[Fact]:
-        """Wait for workers, while the event loop turns."""
+        """Wait for workers, while the event loop turns.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If the run was stopped, once what has arrived is taken.
+        """
         if not self._has_news():
             waiting.block(self._expect(timeout), self._workers)
         return self._take()
 
     async def apoll(self, timeout: float | None, /) -> Sequence[Fact]:
-        """Await messages of workers."""
+        """Await messages of workers; raises as `poll` does."""
         if not self._has_news():
             await self._expect(timeout).promise
         return self._take()
 
     def _has_news(self) -> bool:
         """Whether something has arrived; else more workers may be needed, which cannot be had after a shutdown."""
+        if self._stopped and not self._arrived:
+            raise KeyboardInterrupt("stopped")
         if not self._arrived:
             self._grow()
         return bool(self._arrived)
+
+    def _stop(self) -> None:
+        self._stopped = True
+        self.wake()
 
     def _expect(self, timeout: float | None) -> Any:
         """A signal for when something arrives; with ``timeout=0`` the event loop turns once, or nothing could."""
@@ -325,6 +339,7 @@ class WebSession:
         if self._closed:
             return
         self._closed = True
+        stopping.leave(self)
         self._waiting.clear()
         for worker in self._workers:
             if known := self._known.get(worker):

@@ -88,9 +88,9 @@ def _locate(wanted: Any) -> str:
 def _is_fleeting(wanted: Any) -> bool:
     if not host.in_pyodide():
         return False
-    from jobspan.web.mirror import is_fleeting
+    from jobspan.web.mirror import is_fleeting, is_on_drive
 
-    return is_fleeting(_locate(wanted))
+    return is_fleeting(_locate(wanted)) or is_on_drive(_locate(wanted))
 
 
 async def open_mirror(wanted: Any) -> Mirror | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from typing import Any, TypeAlias
 
+from jobspan.follow.notebook import Cell, has_shell
 from jobspan.follow.progress import OFTEN_S, Display, Progress
 from jobspan.worker.context import PLACE
 from jobspan.worker.describe import add_note
@@ -54,6 +55,8 @@ def find_display(wanted: Any) -> Display | None:
     stream = sys.stderr
     if display is not None or stream is None:  # a program without a console
         return display if stream is not None else None
+    if _is_notebook(stream) and has_shell():
+        return NotebookBar()
     if _is_notebook(stream) or (_is_terminal(stream) and os.environ.get("TERM") != "dumb"):
         return Bar(stream)
     return Lines(stream)
@@ -153,6 +156,27 @@ class Bar(_Alone):
             return (os.get_terminal_size(self._stream.fileno()).columns or _COLUMNS) - 1
         except (AttributeError, OSError, ValueError):  # it only says that it is a terminal
             return _COLUMNS - 1
+
+
+class NotebookBar(_Alone):
+    """A bar below the cell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cell: Cell | None = None
+
+    def _begin(self, total: int | None) -> None:  # noqa: ARG002  each progress tells it
+        self._cell = Cell()
+
+    def _show(self, progress: Progress) -> None:
+        assert self._cell is not None  # since it has the place
+        percent = f"{100 * progress.finished // progress.total:3}%  " if progress.total else ""
+        words = f"{percent}{', '.join(in_words(progress))}"
+        self._cell.show(progress, words, render(progress, _COLUMNS, blocks=True))
+
+    def _finish(self) -> None:
+        assert self._cell is not None
+        self._cell.close()
 
 
 class Lines(_Alone):

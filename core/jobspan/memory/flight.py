@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from jobspan import host
 from jobspan.errors import say_once
 from jobspan.memory.store import Store
+from jobspan.persist.locks import find_fcntl
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0005, 0.05
 _BEAT_S = 5.0
@@ -83,9 +84,8 @@ def flight_for(store: Store) -> Flight:
         return _in_a_page(store)
     if path is None:
         return Leases(store) if host.has_threads() else Within()
-    try:
-        import fcntl
-    except ImportError:  # Windows
+    fcntl = find_fcntl()
+    if fcntl is None:
         return Within()
     if hasattr(fcntl, "F_OFD_SETLK"):
         return Ranges(path)

@@ -19,6 +19,8 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple
 from zlib import crc32
 
+from jobspan.persist.locks import find_fcntl
+
 _MARK = b"\xf3JPK"
 _FRAME = struct.Struct("<4sII16sd")  # mark, checksum of what follows, length, key, when
 _SUMMED_FROM = 8
@@ -273,11 +275,12 @@ def _write_all(descriptor: int, data: bytes) -> None:
 @contextmanager
 def _locked(folder: str) -> Iterator[None]:
     """Keep others from writing packs of this folder anew; not where a system has no such locks."""
-    try:
-        import fcntl
-
-        descriptor = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):  # Windows
+    fcntl = find_fcntl()
+    descriptor = None
+    if fcntl is not None:
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+    if descriptor is None:
         yield
         return
     try:

@@ -15,6 +15,7 @@ from jobspan.memory.store import Store
 FOLDER = "jobspan"
 """The folder below a location that is the cache's own."""
 
+_IN_MEMORY = "/tmp/jobspan"  # noqa: S108  of a page, where nobody else is
 _backends: dict[str, Any] = {}
 
 
@@ -97,13 +98,25 @@ def open_store(location: Any, backend: str, options: dict[str, Any], *, group: b
 
         far = RemoteStore(f"{where.rstrip('/')}/{FOLDER}", options)
         return far if local is None else LayeredStore(_open_folder(os.fspath(local), group=group), far)
-    near = _open_folder(where, group=group)
-    if not is_fleeting(where):
-        return near
+    if is_on_drive(where):
+        near = _open_folder(_IN_MEMORY + os.path.abspath(where), group=group)
+    else:
+        near = _open_folder(where, group=group)
+        if not is_fleeting(where):
+            return near
     from jobspan.memory.browser import OpfsStore
     from jobspan.memory.remote import LayeredStore
 
-    return LayeredStore(near, OpfsStore(near.location))
+    return LayeredStore(near, OpfsStore(os.path.join(os.path.abspath(where), FOLDER)))
+
+
+def is_on_drive(where: str) -> bool:
+    """Whether a folder would be on JupyterLite's drive, which is slow, and knows no files that grow."""
+    if not host.in_pyodide():
+        return False
+    from jobspan.web import mirror
+
+    return mirror.is_on_drive(os.path.join(where, FOLDER))
 
 
 def is_fleeting(where: str) -> bool:

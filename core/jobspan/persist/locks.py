@@ -5,12 +5,22 @@ Invariant: never waits; a lock ends with its descriptor, so with its process, ho
 
 from __future__ import annotations
 
+from typing import Any
+
+
+def find_fcntl() -> Any:
+    """The module `fcntl`; None where there are no such locks: on Windows, and in JupyterLite, whose module is empty."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    return fcntl if hasattr(fcntl, "flock") else None
+
 
 def lock_file(descriptor: int) -> bool:
     """Lock an open file; False if somebody else has, and True where there are no such locks."""
-    try:
-        import fcntl
-    except ImportError:  # Windows, Pyodide
+    fcntl = find_fcntl()
+    if fcntl is None:
         return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -22,6 +22,8 @@ from contextlib import suppress
 from itertools import count
 from typing import Any, NamedTuple
 
+from jobspan.persist.locks import find_fcntl
+
 _MEMORY = "/dev/shm"  # noqa: S108  a file system in memory, on Linux
 _VARIABLES = ("JOBSPAN_TEMP_FOLDER", "JOBLIB_TEMP_FOLDER")
 _PREFIX = "jobspan-"
@@ -208,9 +210,8 @@ def sweep(base: str) -> None:
 
 def _try_lock(descriptor: int) -> bool:
     """Lock an open file, if nobody else has; where there are no such locks, nothing is known, so False."""
-    try:
-        import fcntl
-    except ImportError:
+    fcntl = find_fcntl()
+    if fcntl is None:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,17 +1,18 @@
 """Web Workers: each a Python interpreter of its own, in the browser or in node, beside the caller's.
 
-Invariant: importing this package imports nothing else, and works outside Pyodide too.
+Invariant: importing this package imports nothing else; each public name is looked up when it is first used.
 """
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # type checkers take it for true
+TYPE_CHECKING = False  # type checkers take it for true; typing itself would cost more than all that is here
 
-_HOMES = {"WorkerState": "warmth", "warm": "warmth", "workers": "warmth"}
+_HOMES = {"WorkerState": "warmth", "stop": "stopping", "warm": "warmth", "workers": "warmth"}
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605  the table is the one place
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what the table means, for type checkers
+    from jobspan.web.stopping import stop
     from jobspan.web.warmth import WorkerState, warm, workers
 
 

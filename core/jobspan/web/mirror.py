@@ -140,20 +140,44 @@ class Mirror(Scribe):
 
 def is_fleeting(path: str) -> bool:
     """Whether a file of this path would be gone with the page, and the browser can keep a copy."""
+    if not _can_copy() or not os.path.isdir(os.path.dirname(path)):  # no such folder: opening the file will tell
+        return False
+    import pyodide_js
+
+    return bool(_system_of(path) == pyodide_js.FS.filesystems.MEMFS)
+
+
+def is_on_drive(path: str) -> bool:
+    """Whether a path is on JupyterLite's drive, and the browser can keep a copy.
+
+    That is a file system of somebody else's, where each question is a request. It keeps a file when that is closed, and
+    tells its size as it was then.
+    """
+    if not _can_copy():
+        return False
+    import pyodide_js
+
+    kind = _system_of(path)
+    return not any(kind == own for own in pyodide_js.FS.filesystems.object_values())
+
+
+def _can_copy() -> bool:
     if not host.in_pyodide() or host.in_node():
         return False
     import js
-    import pyodide_js
 
     storage = getattr(getattr(js, "navigator", None), "storage", None)
-    if storage is None or not hasattr(storage, "getDirectory") or not hasattr(js, "Worker"):
-        return False
-    files = pyodide_js.FS
-    try:
-        mount = files.lookupPath(os.path.dirname(path)).node.mount
-    except Exception:  # noqa: BLE001  JavaScript's: there is no such folder, which opening the file will tell
-        return False
-    return bool(mount.type == files.filesystems.MEMFS)
+    return hasattr(storage, "getDirectory") and hasattr(js, "Worker")
+
+
+def _system_of(path: str) -> Any:
+    """The file system where a file of this path would be, as JavaScript knows it."""
+    import pyodide_js
+
+    folder = os.path.dirname(os.path.abspath(path))
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return pyodide_js.FS.lookupPath(folder).node.mount.type
 
 
 async def open_mirror(path: str) -> Mirror | None:
@@ -180,14 +204,21 @@ def say_not_kept(path: str, error: OSError) -> None:
 
 
 def _reconcile(mirror: Mirror, path: str, kept: bytes) -> None:
-    """A file that is there counts, else its copy; unless this page has had the file before: then it was removed."""
+    """A file that is there counts, else its copy; unless this page has had the file before: then it was removed.
+
+    On a drive a file is removed if it is not there, and may lack what was written before its page went away.
+    """
+    on_drive = is_on_drive(path)
     if os.path.exists(path):
         with open(path, "rb") as file:
             present = file.read()
-        if present != kept:
+        if on_drive and kept.startswith(present) and path not in _known:
+            with open(path, "wb") as file:
+                file.write(kept)
+        elif present != kept:
             mirror.truncate(0)
             mirror.write(present)
-    elif path in _known:
+    elif path in _known or on_drive:
         mirror.truncate(0)
     elif kept:
         with open(path, "wb") as file:

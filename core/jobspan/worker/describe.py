@@ -17,6 +17,7 @@ CALLER = "the caller's thread"
 """What is named as the worker where there is none."""
 
 _RUNS_TASKS = "jobspan.worker.run"
+_FRAME = r'  File "(.+)", line (\d+), in '
 _MAX_CHARS = 60
 _MAX_ARGUMENTS = 4
 
@@ -109,6 +110,28 @@ def trace_of(error: BaseException) -> str:
     if cause is not None:
         lines += ["caused by:\n", *traceback.format_exception(cause)]
     return "".join(lines)
+
+
+def add_lines(error: BaseException) -> None:
+    """Complete the traceback from afar with the lines of source that are known here alone: those of cells."""
+    far = f"jobspan: {FAR_TRACE}"
+    notes = getattr(error, "__notes__", None)
+    if isinstance(notes, list):
+        notes[:] = [_with_lines(note) if isinstance(note, str) and note.startswith(far) else note for note in notes]
+
+
+def _with_lines(trace: str) -> str:
+    import re
+    from linecache import getline
+
+    told = trace.split("\n")
+    lines = []
+    for line, after in zip(told, [*told[1:], ""], strict=True):
+        lines.append(line)
+        frame = re.match(_FRAME, line)
+        if frame and not after.startswith("    ") and (source := getline(frame[1], int(frame[2])).strip()):
+            lines.append(f"    {source}")
+    return "\n".join(lines)
 
 
 def add_note(error: BaseException, text: str) -> None:

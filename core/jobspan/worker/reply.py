@@ -15,7 +15,7 @@ from jobspan.persist import segments
 from jobspan.persist.exceptions import portable
 from jobspan.persist.pickling import BufferSink, Reducer, dumps, explain, is_picklable, loads
 from jobspan.persist.segments import Segment
-from jobspan.worker.describe import FAR_TRACE, add_note, note_task, trace_of
+from jobspan.worker.describe import FAR_TRACE, add_lines, add_note, note_task, trace_of
 
 Reply: TypeAlias = bytes | tuple[bytes, Segment]
 """An encoded outcome; with the file that holds its large buffers, if it has any."""
@@ -109,6 +109,8 @@ def decode_reply(ticket: Ticket, reply: Reply, buffers: Sequence[Any] = ()) -> C
             segments.remove(segment)  # who has it mapped keeps it
     nbytes = len(payload) + sum(memoryview(buffer).nbytes for buffer in buffers)
     values, error, lost, worker, seconds, spans, warned, begin = loads(payload, buffers=buffers)
+    if error is not None:
+        add_lines(error)
     told = [Warned(*each) for each in warned]
     return Completion(ticket, values, error, lost, worker, seconds, nbytes, spans, told, begin=begin)
 
