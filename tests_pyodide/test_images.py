@@ -77,11 +77,10 @@ def test_where_no_image_can_be_made_workers_boot_by_themselves_and_it_is_said(se
     from jobspan.backends.web import WebBackend
     from jobspan.web import images, link
 
-    plain = link.source("worker.mjs")
-    broken = plain.replace("mother.makeMemorySnapshot()", "mother.makeNothing()")
+    broken = link.worker_script().replace("mother.makeMemorySnapshot()", "mother.makeNothing()")
     known = dict(images._found)
     patch = pytest.MonkeyPatch()
-    patch.setattr("jobspan.web.worker.source", lambda name: broken)
+    patch.setattr("jobspan.web.worker.worker_script", lambda: broken)
     images._found.clear()
     patch.setattr(images, "_name", lambda index_url: "")
     try:
