@@ -377,19 +377,6 @@ def test_parallel_runs_on_its_workers(selenium_pool):
     assert executor.pool.size == 2
 
 
-@once
-@run_in_pyodide(packages=[*PACKAGES, "tqdm"])
-def test_tqdm_shows_how_far_a_map_is(selenium_pool):
-    import io
-
-    from pooled import pool as executor
-    from tqdm import tqdm
-
-    output = io.StringIO()
-    assert list(tqdm(executor.map(abs, range(7)), total=7, file=output)) == list(range(7))
-    assert "7/7" in output.getvalue()
-
-
 @everywhere
 def test_where_nothing_can_wait_it_says_so_and_awaiting_works(selenium_pool):
     """Python is entered by ``runPython``, which cannot wait."""
