@@ -241,6 +241,33 @@ def test_large_arguments_are_sent_once_and_seen_as_they_were(selenium_pool):
     assert bytes(executor.submit(bytes, large).result()) == bytes(large)
 
 
+@once
+@run_in_pyodide(packages=PACKAGES)
+async def test_pickling_may_let_the_event_loop_turn(selenium_pool):
+    import asyncio
+
+    from pooled import pool as executor
+    from pooled import warm
+    from pyodide.ffi import run_sync
+
+    class Slow:
+        def __reduce__(self):
+            run_sync(asyncio.sleep(0.2))
+            return int, ()
+
+    warm()
+    shared = bytearray(200_000)
+    inner = []
+    first = executor.submit(abs, -1)
+    for delay in (0.05, 0.1):  # the first call is done by then, and nothing else runs
+        asyncio.get_running_loop().call_later(delay, lambda: inner.append(executor.submit(len, shared)))
+    outer = [executor.submit(divmod, n, Slow()) if n == 9 else executor.submit(pow, Slow(), n) for n in (2, 9, 0)]
+    assert len(inner) == 2
+    assert [first.result(), *(future.result() for future in inner)] == [1, 200_000, 200_000]
+    assert [outer[0].result(), outer[2].result()] == [0, 1]
+    assert isinstance(outer[1].exception(), ZeroDivisionError)
+
+
 @everywhere
 @run_in_pyodide(packages=PACKAGES)
 async def test_asyncio_takes_it_for_an_executor(selenium_pool):

@@ -18,6 +18,7 @@ from jobspan.errors import InitializerError, JobspanError, WorkerBootError, Work
 from jobspan.model import Batch, Completion, Task, Ticket
 from jobspan.web.futures import WebFuture
 from jobspan.web.sending import Encoded, Sender, decode
+from jobspan.worker.constants import Way
 from jobspan.worker.context import PLACE, Place
 from jobspan.worker.frame import Frame
 from jobspan.worker.prepare import Initializer
@@ -72,6 +73,7 @@ class Calls:
         self._where: dict[str, Any] = {"index_url": index_url, "boot_deadline_s": boot_deadline_s}
         self._made: Pool | None = None
         self._sender: Sender | None = None  # while there is something to do
+        self._encoding = 0
         self._workers: list[Worker] = []
         self._waiting: OrderedDict[Ticket, _Call] = OrderedDict()
         self._running: dict[Ticket, _Call] = {}
@@ -99,14 +101,8 @@ class Calls:
         self.check_open()
         ticket, self._next = self._next, self._next + len(tasks)
         future: WebFuture[Any] = WebFuture()
-        if self._sender is None:
-            encoder = BatchEncoder(self._frame, budget_s=None, watch=False, way="message")
-            self._sender = Sender(encoder)
-        if anew:
-            self.look_again()
         try:
-            # An epoch of its own: between two calls the caller may have changed any argument.
-            encoded = self._sender.encode(ticket, Batch(ticket, tasks, epoch=ticket))
+            encoded = self._encode(ticket, tasks, anew=anew)
         except Exception as error:  # noqa: BLE001  pickling runs users' code; it is the future's, as elsewhere
             self._advance()
             future.started()
@@ -116,6 +112,23 @@ class Calls:
         future.enqueued(lambda _: self._take_back(ticket))
         self._advance()
         return future
+
+    def _encode(self, ticket: Ticket, tasks: tuple[Task, ...], *, anew: bool) -> Encoded:
+        if self._sender is None:
+            self._sender = Sender(self._make_encoder("message"))
+        if anew:
+            self.look_again()
+        # Where a reducer lets the event loop turn, other calls may come before this one is pickled: they go alone.
+        sender = Sender(self._make_encoder("batch")) if self._encoding else self._sender
+        self._encoding += 1
+        try:
+            # An epoch of its own: between two calls the caller may have changed any argument.
+            return sender.encode(ticket, Batch(ticket, tasks, epoch=ticket))
+        finally:
+            self._encoding -= 1
+
+    def _make_encoder(self, way: Way) -> BatchEncoder:
+        return BatchEncoder(self._frame, budget_s=None, watch=False, way=way)
 
     def look_again(self) -> None:
         """What functions capture may have changed."""
@@ -143,7 +156,7 @@ class Calls:
             self._workers += lent
             if any(worker.is_available for worker in lent):
                 self._advance()
-        elif not (self._waiting or self._running):
+        elif not (self._waiting or self._running or self._encoding):
             self._rest()
 
     def _rest(self) -> None:

@@ -160,7 +160,7 @@ class WebWorkerExecutor(Executor):
         self._calls.look_again()
         parts = _gather(fn, zip(*iterables, strict=False), chunksize)
         futures = deque(self.submit(part) for part in islice(parts, buffersize))
-        return _results(futures, parts, weakref.ref(self), end)
+        return _results(futures, parts, None if buffersize is None else self, end)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls, and end the workers when those that were submitted are done.
@@ -207,15 +207,16 @@ def _gather(fn: Callable[..., Any], calls: Iterator[tuple[Any, ...]], size: int)
 
 
 def _results(
-    futures: deque[WebFuture[Part]], parts: Iterator[Any], executor: weakref.ref[WebWorkerExecutor], end: float | None
+    futures: deque[WebFuture[Part]], parts: Iterator[Any], executor: WebWorkerExecutor | None, end: float | None
 ) -> Iterator[Any]:
     """Values as they are asked for; for each future that is taken, one more is submitted if there is more."""
     try:
         while futures:
-            alive = executor()
-            if alive is not None and (part := next(parts, None)) is not None:
-                futures.append(alive.submit(part))
-            del alive  # who only takes results does not keep it alive
+            if executor is not None:
+                if (part := next(parts, None)) is None:
+                    executor = None  # who only takes results does not keep it alive
+                else:
+                    futures.append(executor.submit(part))
             values, error = _take(futures.popleft(), end)
             values.reverse()
             while values:
