@@ -3,9 +3,13 @@
 Workers take seconds to boot, so most tests share one pool of two.
 """
 
+import re
+from pathlib import Path
+
 import pytest
 from pytest_pyodide import run_in_pyodide
 
+PAGE = Path(__file__).parents[1] / "docs/web_workers.md"
 everywhere = pytest.mark.parametrize("isolated", [False, True], indirect=True, scope="module")
 # How one waits does not matter to these, which have pools of their own.
 once = pytest.mark.parametrize("isolated", [False], indirect=True, scope="module")
@@ -582,3 +586,16 @@ def test_an_executor_that_nobody_has_finishes_and_ends(selenium_pool):
     finally:
         gc.enable()
     assert [future.result() for future in futures] == [0, 1, 2]
+
+
+@once
+def test_the_examples_of_the_documentation_run(selenium_pool):
+    if selenium_pool.browser != "node":
+        pytest.skip("one of the two is enough")
+    first, second = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    said = "import contextlib, io\nsaid = io.StringIO()\nwith contextlib.redirect_stdout(said):\n{}\nsaid.getvalue()"
+    indented = ["".join(f"    {line}\n" for line in each.splitlines()) for each in (first, second)]
+    lines = selenium_pool.run_async(said.format(indented[0])).splitlines()
+    assert lines[:2] == ["1024", "[1024, 59049, 1048576]"]
+    assert sorted(lines[2:]) == ["(11, 1)", "(12, 4)", "(14, 2)"]
+    assert selenium_pool.run_async(said.format(indented[1])).splitlines() == ["1024", "[0, 1, 4, 9, 16]", "27"]
