@@ -99,6 +99,7 @@ class Calls:
     def add(self, tasks: tuple[Task, ...], *, is_one: bool, anew: bool) -> WebFuture[Any]:
         """Take up calls that travel together; `anew` if what functions capture may have changed since the last."""
         self.check_open()
+        self._tell_of_missed()
         ticket, self._next = self._next, self._next + len(tasks)
         future: WebFuture[Any] = WebFuture()
         try:
@@ -197,9 +198,6 @@ class Calls:
                 _fail(dropped, error)
             case _:
                 self._advance()
-        if self._missed is not None and any(worker.is_available for worker in self._workers):
-            missed, self._missed = self._missed, None
-            say_once(f"an executor goes on with fewer workers than it was to have: {missed}")
 
     def _miss(self, error: WorkerBootError) -> list[_Call]:
         """A worker could not start: go on with those that could, if there are any."""
@@ -229,6 +227,13 @@ class Calls:
             for call in list(self._waiting.values()):
                 call.future.cancel()
         self._advance()
+        self._tell_of_missed()
+
+    def _tell_of_missed(self) -> None:
+        """Where the caller can hear of it, which it cannot while a worker's message is read."""
+        missed, self._missed = self._missed, None
+        if missed is not None and self.broken is None:
+            say_once(f"an executor goes on with {self.width} of the workers that it was to have: {missed}")
 
     def terminate(self) -> None:
         """End everything now."""
