@@ -55,6 +55,40 @@ def test_a_function_is_pickled_once_for_a_run() -> None:
     assert [decode_reply(1, run_encoded(data)).values for data in (first, second)] == [[2], [3]]
 
 
+def test_a_function_that_is_looked_at_again_takes_along_what_has_changed() -> None:
+    offset = [1]
+
+    def shifted(x: int) -> int:
+        return x + offset[0]
+
+    encoder = BatchEncoder(Frame(), budget_s=None, watch=False)
+    first = encoder.encode(Batch(0, [call(shifted, 1)]))
+    offset[0] = 100
+    encoder.look_again()
+    second = encoder.encode(Batch(1, [call(shifted, 2)]))
+    assert [decode_reply(1, run_encoded(data)).values for data in (first, second)] == [[2], [102]]
+
+
+def test_a_large_function_is_sent_once_unless_it_changes() -> None:
+    table = [bytes(100_000)]
+
+    def measure() -> int:
+        return len(table[0])
+
+    encoder = BatchEncoder(Frame(), budget_s=None, watch=False, way="message")
+    sizes, needs = [], []
+    for round_number in range(4):
+        if round_number == 2:
+            table[0] = bytes(200_000)
+        encoder.look_again()
+        sizes.append(len(encoder.encode(Batch(round_number, [call(measure)]))))
+        needs.append(encoder.needs)
+    assert max(sizes[:2]) < 10_000
+    assert needs[0] == needs[1] == tuple(encoder.messages)  # the one message that workers keep
+    assert min(sizes[2:]) > 200_000  # each batch for itself, so that old states do not pile up
+    assert needs[2:] == [(), ()]
+
+
 def test_importable_functions_do_not_need_cloudpickle() -> None:
     data = dumps((json.dumps, [1, "two"]))
     assert b"cloudpickle" not in data

@@ -125,11 +125,21 @@ def find_backend(settings: Settings) -> Backend:
             )
             sequential: Backend = registry.find(_SEQUENTIAL)
             return sequential
-        from jobspan.backends.executors import ExecutorBackend  # imports concurrent.futures
-
-        return ExecutorBackend(wanted)
+        return _on_executor(wanted)
     given: Backend = wanted
     return given
+
+
+def _on_executor(executor: Any) -> Backend:
+    from jobspan.web.executor import WebWorkerExecutor  # imports concurrent.futures
+
+    if isinstance(executor, WebWorkerExecutor):
+        from jobspan.backends.web import WebExecutorBackend
+
+        return WebExecutorBackend(executor)
+    from jobspan.backends.executors import ExecutorBackend
+
+    return ExecutorBackend(executor)
 
 
 def _legacy(instance: Any, settings: Settings, another: Callable[[], Any] | None = None) -> Backend:

@@ -49,6 +49,21 @@ class TestMultiprocessing(BackendContract):
         return multiprocessing_backend
 
 
+@pytest.fixture(scope="module")
+def executor_of_workers() -> Iterator[Any]:
+    from jobspan.web import WebWorkerExecutor
+
+    with WebWorkerExecutor(2) as executor:
+        yield find_backend(Settings(2, executor))
+
+
+@pytest.mark.skipif(not host.in_pyodide(), reason="runs on Web Workers")
+class TestExecutorOfWorkers(BackendContract):
+    @pytest.fixture
+    def backend(self, executor_of_workers: Any) -> Any:
+        return executor_of_workers
+
+
 class Rationed:
     """A backend whose workers are watched, and replaced when they have taken too much."""
 

@@ -11,20 +11,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from pickle import PickleBuffer
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from jobspan import host
 from jobspan.backends.base import Closing, OpenRequest, Session, Traits
 from jobspan.errors import JobspanError, WorkerBootError, WorkerLost
 from jobspan.model import Batch, Completion, Fact, Running, Started, Ticket
 from jobspan.web import stopping, waiting
-from jobspan.worker.references import Key
-from jobspan.worker.reply import decode_reply
+from jobspan.web.sending import Encoded, Sender, decode
 from jobspan.worker.wire import BatchEncoder
 
 if TYPE_CHECKING:
+    from jobspan.web.executor import WebWorkerExecutor
     from jobspan.web.pool import Pool
     from jobspan.web.worker import News, Reply, TaskStarted, Worker
 
@@ -106,14 +105,37 @@ class WebBackend:
             pool.shutdown()
 
 
-class _Encoded(NamedTuple):
-    """A batch that waits for a worker; `payload` and `buffers` are JavaScript's."""
+class WebExecutorBackend(WebBackend):
+    """Runs tasks on the workers of a `WebWorkerExecutor`, which somebody else owns."""
 
-    ticket: Ticket
-    tasks: int
-    payload: Any
-    buffers: Any
-    needs: tuple[Key, ...]
+    def __init__(self, executor: WebWorkerExecutor) -> None:
+        super().__init__()
+        self._executor = executor
+
+    def cpu_count(self) -> int:
+        """The workers that the executor may have."""
+        return self._executor.max_workers
+
+    @property
+    def pool(self) -> Pool:
+        """The executor's; raises what its ``submit`` would when it takes nothing any more."""
+        return self._executor.pool
+
+    def open(self, request: OpenRequest, /) -> Session:
+        """Take up as many workers as the executor has, which run its initializer if they have not."""
+        frame, initializer = request.frame, self._executor.initializer
+        if initializer is not None:
+            if frame.initializer is not None:
+                raise ValueError(
+                    "both the WebWorkerExecutor and Parallel were given an initializer; leave out that of Parallel, or "
+                    "call both functions in that of the executor."
+                )
+            frame = frame._replace(initializer=initializer)
+        width = min(self.cpu_count(), request.n_jobs or self.cpu_count())
+        return WebSession(self.pool, request._replace(n_jobs=width, frame=frame))
+
+    def shutdown(self) -> None:
+        """Do nothing: that is its owner's."""
 
 
 class WebSession:
@@ -123,8 +145,7 @@ class WebSession:
         self._pool = pool
         self._arrived: list[Started | Completion | tuple[Worker, Reply]] = []
         self._signal: Any = None
-        self._waiting: deque[_Encoded] = deque()
-        self._known: dict[Worker, set[Key]] = {}  # what each worker was sent of `BatchEncoder.messages`
+        self._waiting: deque[Encoded] = deque()
         self._sent_at: dict[Ticket, float] = {}
         self._ahead = 0  # batches to send to a worker that is busy
         self._refused: WorkerBootError | None = None
@@ -138,6 +159,7 @@ class WebSession:
         self._encoder = BatchEncoder(
             frame, budget_s=request.budget_s, watch=request.watch or request.timed, seed=request.seed, way="message"
         )
+        self._sender = Sender(self._encoder)
         self._staff = request.staff
         if request.staff.idle_worker_timeout is not None:
             pool.idle_s = request.staff.idle_worker_timeout
@@ -146,22 +168,16 @@ class WebSession:
 
     def submit(self, ticket: Ticket, batch: Batch, /) -> None:
         """Encode the batch and send it as soon as a worker can take it."""
-        from pyodide.ffi import to_js
-
-        from jobspan.web.protocol import export_buffers
-
         if self._refused is not None:
             self._put(Completion(ticket, [], lost=self._refused, ends_run=True))
             return
         self._firsts[ticket] = batch.first
-        out_of_band: list[PickleBuffer] = []
         try:
-            payload = self._encoder.encode(batch, ticket=ticket, buffer_callback=out_of_band.append)
+            encoded = self._sender.encode(ticket, batch)
         except Exception as error:  # noqa: BLE001  pickling runs users' code
             self._lose(ticket, error)
             return
-        needs = self._encoder.needs
-        self._waiting.append(_Encoded(ticket, len(batch.tasks), to_js(payload), export_buffers(out_of_band), needs))
+        self._waiting.append(encoded)
         self._dispatch()
 
     def _grow(self) -> None:
@@ -183,19 +199,8 @@ class WebSession:
             if not self._is_usable(worker) or len(worker.held) > self._ahead:
                 return
             encoded = self._waiting.popleft()
-            self._teach(worker, encoded.needs)
             self._sent_at[encoded.ticket] = perf_counter()
-            worker.send(encoded.ticket, encoded.payload, encoded.buffers, encoded.tasks)
-
-    def _teach(self, worker: Worker, needs: Sequence[Key]) -> None:
-        """Send what the worker does not have yet of constants, and let it forget those that have changed since."""
-        messages, known = self._encoder.messages, self._known.setdefault(worker, set())
-        missing = {key: messages[key] for key in needs if key not in known}
-        outdated = [key for key in known if key not in messages]
-        if missing or outdated:
-            known.update(missing)
-            known.difference_update(outdated)
-            worker.teach(missing, outdated)
+            self._sender.send(worker, encoded)
 
     def rereads(self) -> bool:
         """Whether there are large constants, which are looked at again after code of the input ran."""
@@ -218,12 +223,12 @@ class WebSession:
                 self._put((worker, news))
                 if not worker.held and self._is_used_up(worker):
                     self._workers.remove(worker)
-                    self._known.pop(worker, None)
+                    self._sender.forget(worker)
                     self._pool.discard(worker)
                     self._grow()
             case Gone(tickets, error):
                 self._workers.remove(worker)
-                self._known.pop(worker, None)
+                self._sender.forget(worker)
                 if isinstance(error, WorkerBootError):
                     self._refused = error
                 else:
@@ -298,19 +303,12 @@ class WebSession:
 
     def _take(self) -> list[Fact]:
         items, self._arrived = self._arrived, []
-        facts = [item if isinstance(item, Started | Completion) else self._decode(*item) for item in items]
+        facts = [item if isinstance(item, Started | Completion) else decode(*item) for item in items]
         for fact in facts:
             if isinstance(fact, Completion):
                 self._encoder.done(fact.ticket)
                 self._firsts.pop(fact.ticket, None)
         return facts
-
-    def _decode(self, worker: Worker, reply: Reply) -> Completion:
-        try:
-            return decode_reply(reply.ticket, reply.payload, reply.buffers)
-        except Exception as error:  # noqa: BLE001  unpickling runs users' code
-            error.add_note(f"jobspan: raised while a result of worker {worker.name} was unpickled by the caller")
-            return Completion(reply.ticket, [], lost=error, worker=worker.name)
 
     def find_running(self) -> list[Running]:
         """The tasks that workers are on."""
@@ -342,10 +340,7 @@ class WebSession:
         stopping.leave(self)
         self._waiting.clear()
         for worker in self._workers:
-            if known := self._known.get(worker):
-                worker.teach({}, known)
-            self._pool.give_back(worker, kill=how == "kill")
+            self._sender.give_back(self._pool, worker, kill=how == "kill")
         self._workers = []
-        self._known = {}
         self._encoder.close()
         self.wake()

@@ -1,17 +1,31 @@
 """Web Workers: each a Python interpreter of its own, in the browser or in node, beside the caller's.
 
-Invariant: importing this package imports nothing else; each public name is looked up when it is first used.
+`WebWorkerExecutor` is an executor of them. `wait` and `as_completed` take the place of those of `concurrent.futures`,
+which hang in Pyodide.
+
+Invariant: importing this package imports nothing else, anywhere; each public name is looked up when it is first used.
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False  # type checkers take it for true; typing itself would cost more than all that is here
 
-_HOMES = {"WorkerState": "warmth", "stop": "stopping", "warm": "warmth", "workers": "warmth"}
+_HOMES = {
+    "WebFuture": "futures",
+    "WebWorkerExecutor": "executor",
+    "WorkerState": "warmth",
+    "as_completed": "futures",
+    "stop": "stopping",
+    "wait": "futures",
+    "warm": "warmth",
+    "workers": "warmth",
+}
 
-__all__ = sorted(_HOMES)  # noqa: PLE0605  the table is the one place
+__all__ = ["WebFuture", "WebWorkerExecutor", "WorkerState", "as_completed", "stop", "wait", "warm", "workers"]
 
 if TYPE_CHECKING:  # what the table means, for type checkers
+    from jobspan.web.executor import WebWorkerExecutor
+    from jobspan.web.futures import WebFuture, as_completed, wait
     from jobspan.web.stopping import stop
     from jobspan.web.warmth import WorkerState, warm, workers
 

@@ -5,6 +5,7 @@
 // Rung by workers that have put something into their mailbox; taken in by those functions.
 const bell = mailbox.has ? new Int32Array(new SharedArrayBuffer(4)) : null;
 const inboxes = new Set();
+const living = new Set(); // what start() gave, until they end
 const takeIn = () => inboxes.forEach((inbox) => inbox());
 
 return {
@@ -16,6 +17,9 @@ return {
       return false;
     }
   })(),
+
+  // Whether a thread that blocks for whichever workers hears of them: one runs, and none waits for this thread to start.
+  allRun: () => living.size > 0 && [...living].every((handle) => handle.runs),
 
   // The contents of files, one after the other.
   pack(paths) {
@@ -79,6 +83,7 @@ return {
     const end = () => {
       over = true;
       inboxes.delete(inbox);
+      living.delete(handle);
       made?.lose();
       clearTimeout(bootTimer);
       clearTimeout(endTimer);
@@ -162,7 +167,7 @@ return {
       }
     };
 
-    return {
+    const handle = {
       // Starts it, as soon as it is known whether it begins with an image that another worker makes at this moment.
       async init(indexURL, options, name, environment, images) {
         const { image, makes } = await images.next();
@@ -200,6 +205,8 @@ return {
       },
       end,
     };
+    living.add(handle);
+    return handle;
   },
 };
 })

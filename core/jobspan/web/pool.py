@@ -32,9 +32,11 @@ _WARMTH = {"booting": 0, "finishing": 1, "idle": 2}  # of those that are not len
 
 
 class Pool:
-    """Workers that run Pyodide from `index_url`, by default from where the caller's came."""
+    """Workers that run Pyodide from `index_url`, by default from where the caller's came; `keep` may lie idle."""
 
-    def __init__(self, *, index_url: str | None = None, boot_deadline_s: float = BOOT_DEADLINE_S) -> None:
+    def __init__(
+        self, *, index_url: str | None = None, boot_deadline_s: float = BOOT_DEADLINE_S, keep: int | None = None
+    ) -> None:
         config = pyodide_js._api.config  # noqa: SLF001  Pyodide has no public name for it
         self.index_url: str = index_url or config.indexURL
         self.boot_deadline_s = boot_deadline_s
@@ -45,7 +47,7 @@ class Pool:
         self._born = 0
         self._workers: list[Worker] = []
         self._idle: list[Worker] = []
-        self._most = host.cpu_count()
+        self._most = keep or host.cpu_count()
         self._images: Any = None
 
     @property

@@ -26,19 +26,24 @@ _NONE_RUNS = (
 )
 
 
-def can_block(workers: Iterable[Worker]) -> bool:
-    """Whether `block` may be called for these workers at this moment; depends on how JavaScript entered Python.
+def can_block(workers: Iterable[Worker] | None = None) -> bool:
+    """Whether `block` may be called at this moment, for one of these workers, or whichever there are.
 
-    By JSPI, while the event loop turns; else, where memory is shared with workers that run, by ``Atomics.wait``.
+    That depends on how JavaScript entered Python. By JSPI, while the event loop turns; else, where memory is shared
+    with workers that run, by ``Atomics.wait``.
     """
     if host.can_run_sync():
         return True
+    if not host.in_pyodide():
+        return False
     from jobspan.web.link import link
 
-    return link().canBlock and any(worker.runs for worker in workers)
+    if not link().canBlock:
+        return False
+    return bool(link().allRun()) if workers is None else any(worker.runs for worker in workers)
 
 
-def block(signal: Any, workers: Iterable[Worker]) -> None:
+def block(signal: Any, workers: Iterable[Worker] | None = None) -> None:
     """Wait until `signal`, which the link made, is set by news of these workers, or its time is over.
 
     Raises

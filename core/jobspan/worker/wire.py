@@ -105,10 +105,20 @@ class _Within:
         return False
 
 
+class _Dumped(NamedTuple):
+    """A function as it was last pickled, and what stands for it in batches."""
+
+    function: Any  # which keeps its id from being given to another
+    blob: bytes
+    sent: bytes | Reference
+    look: int
+
+
 class BatchEncoder:
     """Pickles the batches of one run.
 
-    A function that several batches call is pickled once: what it captures is what it captured when it was first sent.
+    A function that several batches call is pickled once: what it captures is what it captured when it was first sent,
+    or when it was last looked at again.
 
     Parameters
     ----------
@@ -142,7 +152,8 @@ class BatchEncoder:
         self._constants = Constants(transfer, way)
         self.needs: tuple[Key, ...] = ()
         """What of `messages` a worker needs for the batch that was encoded last."""
-        self._functions: dict[int, tuple[Any, bytes | Reference]] = {}
+        self._functions: dict[int, _Dumped] = {}
+        self._look = 0
 
     def encode(self, batch: Batch, *, ticket: Ticket = 0, buffer_callback: BufferSink | None = None) -> bytes:
         """Pickle a batch, which will be sent as `ticket`.
@@ -216,25 +227,31 @@ class BatchEncoder:
         self._need([*functions, *apart.references])
         return dumps((batch.first, batch.attempt, self._options, tuple(functions), apart))
 
+    def look_again(self) -> None:
+        """Pickle functions anew for the batches that follow: what they capture may have changed."""
+        self._look += 1
+
     def _dump_function(self, function: Any) -> bytes | Reference:
         """A function is pickled once for the run; one with much in its closure or globals is referred to."""
         known = self._functions.get(id(function))
-        if known is not None:
-            return known[1]
+        if known is not None and known.look == self._look:
+            return known.sent
         large: list[PickleBuffer] = []
         callback, least = (large.append, LEAST_NBYTES) if self._way == "file" else (None, 0)
         within = _Within(self._constants) if has_shared() else None
         reducer = self._constants.reducer
         blob = dumps(function, buffer_callback=callback, least=least, reducer=reducer, references=within)
-        dumped: bytes | Reference = blob
-        if self._way != "batch" and (large or len(blob) >= LEAST_NBYTES):
-            dumped = self._constants.fix(function, blob, large)
+        sent: bytes | Reference = blob
+        if known is not None and known.blob == blob and not large:
+            sent = known.sent
+        elif self._way != "batch" and (large or (len(blob) >= LEAST_NBYTES and known is None)):
+            sent = self._constants.fix(function, blob, large)  # not one that changes: each would stay to the end
         elif within is not None and within.found:
-            dumped = self._constants.inline(blob)
+            sent = self._constants.inline(blob)
         if len(self._functions) >= _MANY_FUNCTIONS:
             self._functions.clear()
-        self._functions[id(function)] = function, dumped
-        return dumped
+        self._functions[id(function)] = _Dumped(function, blob, sent, self._look)
+        return sent
 
     def _need(self, dumped: Sequence[bytes | Reference]) -> None:
         if self._way == "message":
