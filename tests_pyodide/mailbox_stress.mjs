@@ -17,10 +17,11 @@ if (isMainThread) {
   let came = 0;
   while (came < COUNT) {
     const heard = Atomics.load(bell, 0);
-    for (const { number, payload, buffers } of messages()) {
+    for (const { number, payload, buffers, free } of messages()) {
       const right =
         number === came && payload.length === size(came) && payload.every((byte) => byte === (came & 255)) &&
         buffers.length === 1 && buffers[0].join() === "7,8,9";
+      free();
       if (!right) throw Error(`message ${came} came as ${number}, of ${payload.length} bytes`);
       came += 1;
       if (came % 97 === 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2);

@@ -176,6 +176,35 @@ str(caught[0].message)
     assert "jobspan.web.warm" in text
 
 
+@run_in_pyodide(packages=["jobspan"])
+async def test_futures_are_waited_for_and_callbacks_may_wait_too(selenium_thread):
+    import pyodide_js
+
+    from jobspan.web import WebWorkerExecutor
+
+    async with WebWorkerExecutor(1) as pool:
+        assert await pool.submit(abs, -1) == 1  # so that its worker runs
+        pyodide_js.globals["pool"] = pool
+        found = pyodide_js.runPython("""
+from jobspan.web import as_completed, wait
+
+heard = []
+
+def hear(future):
+    # While the message of one future is taken in, others of the same worker are waited for; large ones, too.
+    heard.append((len(future.result()), len(pool.submit(bytes, 3_000_000).result())))
+
+first = pool.submit(bytes, 2_000_000)
+first.add_done_callback(hear)
+assert len(first.result()) == 2_000_000
+futures = [pool.submit(abs, -n) for n in range(5)]
+assert wait(futures).not_done == set()
+assert sorted(future.result() for future in as_completed(futures)) == [0, 1, 2, 3, 4]
+[list(pool.map(abs, [-1, 2])), heard]
+""")
+    assert found == [[1, 2], [(2_000_000, 3_000_000)]]
+
+
 @pytest.mark.parametrize("kind", ["with-yard", "without-yard"])
 def test_a_mailbox_loses_and_mixes_nothing(runtime, kind):
     if runtime != "node":

@@ -72,7 +72,6 @@ def test_dask_computes_on_web_workers(selenium_dask):
     import pytest
 
     import jobspan.bridge.dask
-    from jobspan import CannotBlock
     from jobspan.web import WebWorkerExecutor
 
     assert dask.local.Queue is jobspan.bridge.dask.TurningQueue
@@ -96,15 +95,26 @@ def test_dask_computes_on_web_workers(selenium_dask):
         with pytest.raises(OSError, match="no"):
             dask.delayed(fail)().compute(scheduler=pool)
 
-        told = []
 
-        def compute(_):
-            try:
-                chain.compute(scheduler=pool)
-            except CannotBlock as error:
-                told.append(str(error))
+@run_in_pyodide(packages=["jobspan"])
+def test_dask_says_what_to_do_where_nothing_can_wait(selenium_dask):
+    import dask
+    import pyodide_js
 
-        future = pool.submit(abs, 1)
-        future.add_done_callback(compute)  # called by JavaScript, where nothing can wait
-        future.result()
-        assert "scheduler='synchronous'" in told[0]
+    import jobspan.bridge.dask
+
+    assert jobspan.bridge.dask
+    pyodide_js.globals["total"] = dask.delayed(abs)(-3)
+    told = pyodide_js.runPython("""
+from jobspan import CannotBlock
+from jobspan.web import WebWorkerExecutor
+
+pool = WebWorkerExecutor(1)  # none of its workers can start before this is over
+try:
+    total.compute(scheduler=pool)
+except CannotBlock as error:
+    told = str(error)
+pool.terminate_workers()
+told
+""")
+    assert "scheduler='synchronous'" in told

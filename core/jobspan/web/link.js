@@ -130,6 +130,10 @@ return {
           clearTimeout(bootTimer);
           onMessage(message);
           break;
+        case "reply":
+          message.free ??= nothing;
+          onMessage(message);
+          break;
         default:
           onMessage(message);
       }
@@ -140,6 +144,7 @@ return {
     const inbox = () => {
       for (const message of messages()) receive(message);
     };
+    const nothing = () => {};
     if (box) inboxes.add(inbox);
 
     const begin = () => {

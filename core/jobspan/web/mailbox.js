@@ -5,7 +5,7 @@
 // Large parts lie in a second memory, the yard, where the reader's one copy is made from: it grows to the largest message,
 // and belongs to one message at a time.
 // Invariant: who writes waits for room and never overtakes the reader; who reads never waits here. What a message holds of
-// the yard is the reader's until it asks for the next message.
+// the yard is the reader's until it calls the message's free(), after it has copied the parts and before it does anything else.
 (() => {
   const SIZE = 1 << 20; // a power of two
   const PIECE = SIZE >> 2; // the reader is told of each, so that both copy at the same time
@@ -41,7 +41,7 @@
     let offset = inYard ? 0 : length;
     const parts = sizes.map((size) => source.subarray(offset, (offset += size)));
     if (parts.length) [message.payload, ...message.buffers] = parts;
-    return [message, inYard];
+    return { ...message, inYard };
   };
 
   return {
@@ -126,17 +126,15 @@
             [bytes, headLength] = new Uint32Array(wanted.buffer);
             wanted = new Uint8Array(bytes);
           } else {
-            const [message, inYard] = join(wanted, headLength, yard);
+            const message = join(wanted, headLength, yard);
             headLength = undefined;
             wanted = new Uint8Array(8);
-            try {
-              yield message;
-            } finally {
-              if (inYard) {
-                Atomics.store(counters, YARD, 0);
-                Atomics.notify(counters, YARD);
-              }
-            }
+            message.free = () => {
+              if (!message.inYard) return;
+              Atomics.store(counters, YARD, 0);
+              Atomics.notify(counters, YARD);
+            };
+            yield message;
           }
         }
       };

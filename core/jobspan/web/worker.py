@@ -160,9 +160,13 @@ class Worker:
                 ticket = message.ticket
                 self.held.remove(ticket)
                 self.memory_bytes = message.memory
+                try:
+                    reply = Reply(ticket, message.payload.to_bytes(), import_buffers(message.buffers))
+                finally:
+                    message.free()  # the memory is the worker's again
                 if self.state == "busy":
                     self._rest()
-                    self._tell(Reply(ticket, message.payload.to_bytes(), import_buffers(message.buffers)))
+                    self._tell(reply)
                 elif not self.held:  # the last that an earlier session had sent
                     self._link.spare()
                     self._rest()
