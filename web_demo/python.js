@@ -2,7 +2,7 @@
 
 // The folder that holds pyodide.mjs, pyodide-lock.json and the wheels: on this server, beside the page.
 const DISTRIBUTION = new URL("./pyodide/", import.meta.url).href;
-const PACKAGES = ["jobspan", "cloudpickle", "stdlib_sources"];
+const PACKAGES = ["jobspan", "cloudpickle"];
 
 export async function bootPython(print) {
   const [{ loadPyodide }, source] = await Promise.all([
@@ -17,7 +17,12 @@ export async function bootPython(print) {
   });
   const names = python.toPy({ __name__: "page" });
   python.runPython(source, { globals: names, filename: "page.py" });
-  return { run: names.get("run"), stop: names.get("stop"), cpus: names.get("count_cpus")() };
+  return {
+    run: names.get("run"),
+    stop: names.get("stop"),
+    cpus: names.get("count_cpus")(),
+    add: (packages) => python.loadPackage(packages, { messageCallback() {} }),
+  };
 }
 
 export async function fetchText(path) {
