@@ -95,7 +95,7 @@ $(VENDOR)/codemirror.js: tools/codemirror.js node_modules/.package-lock.json
 # The pages at /, the editor at /vendor/, the distribution at /pyodide/, the example scripts at /examples/.
 site: setup $(VENDOR)/codemirror.js
 	rm -rf build/site
-	$(PY) tools/site.py build/site
+	$(PY) tools/make_site.py build/site
 	cp -r $(VENDOR) build/site/vendor
 	cp -r build/pyodide build/site/pyodide
 	cp -r docs/examples build/site/examples
@@ -103,8 +103,9 @@ site: setup $(VENDOR)/codemirror.js
 serve: site
 	$(PY) tools/serve.py build/site --isolate
 
-bench: setup
+bench: site
 	-$(PY) benchmarks/browser_run.py
+	-$(PY) benchmarks/pages_run.py
 	$(PY) benchmarks/run.py
 
 # --- testing it ------------------------------------------------------------------------------------------------

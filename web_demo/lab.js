@@ -2,7 +2,7 @@
 
 import { find } from "./dom.js";
 import { Editor } from "./editor.js";
-import { bootPython } from "./python.js";
+import { booting, onPrint } from "./python.js";
 import { Timeline } from "./timeline.js";
 
 const FEWEST_OFFERED = 4;
@@ -19,6 +19,7 @@ export class Lab {
     this.editor = new Editor(find("editor"), { onChange: onEdit, onRun });
     this.onBusy = onBusy;
     this.python = null;
+    onPrint(print);
     this.running = false;
     find("controls").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -54,7 +55,7 @@ export class Lab {
   /** Start Python, while the page can be read and the code be edited; Run waits for `prepared`, too. */
   async boot(prepared) {
     try {
-      [this.python] = await Promise.all([bootPython(print), prepared]);
+      [this.python] = await Promise.all([booting, prepared]);
     } catch (error) {
       this.tell("failed", "Python could not start");
       showError("The page could not load its Python. Is the Pyodide distribution beside it, in pyodide/?", String(error));
@@ -81,6 +82,7 @@ export class Lab {
     source, name, workers = this.workers, inputs = {}, packages = [], view, onTasks, onEvent = () => {}, onTime = () => {},
   }) {
     this.setRunning(true);
+    this.tell("waking", "Starting workers");
     this.clear(workers);
     let onWorkers = true;
     let begun = null;

@@ -55,7 +55,7 @@ function readControls() {
   const inputs = {};
   for (const control of find("controls").elements) {
     if (!control.name || (control.type === "radio" && !control.checked)) continue;
-    inputs[control.name] = control.dataset.kind === "number" ? Number(control.value) : control.value;
+    inputs[control.name] = control.dataset.kind === "number" && control.value !== "auto" ? Number(control.value) : control.value;
   }
   return inputs;
 }

@@ -16,18 +16,13 @@ from js import Object
 from pyodide.code import eval_code_async
 from pyodide.ffi import to_js
 
-from jobspan import FallbackWarning, Parallel, WorkerBootError, cpu_count, delayed, parallel_config
+from jobspan import FallbackWarning, Parallel, WorkerBootError, delayed, parallel_config
 
 # Drawing takes time from the workers where they have no CPU to spare: at most this share of a CPU.
 DRAWING_SHARE = 0.04
 NAP_S = 0.02
 
 running: set[asyncio.Task] = set()
-
-
-def count_cpus():
-    """Return how many CPUs the browser tells of."""
-    return cpu_count()
 
 
 async def run(source, name, workers, hooks, inputs):

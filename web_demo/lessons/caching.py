@@ -49,7 +49,7 @@ second, width = list(heights), 2
 if change == "one number":
     second[42] += 3
 elif change == "rounding noise":
-    second = [(height + 0.1) - 0.1 for height in heights]
+    second = [height + 0.1 + 0.2 - 0.3 for height in heights]
 elif change == "the width":
     width = 3
 elif change == "the order":

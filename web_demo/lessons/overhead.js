@@ -7,7 +7,9 @@ const SIZES = [100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_0
 const HEIGHT = 320;
 const EDGE = { left: 44, right: 18, top: 18, bottom: 48 };
 const WAYS = { 1: "one by one", auto: "in batches" };
+const NARROW = 420;
 const number = new Intl.NumberFormat("en");
+const short = new Intl.NumberFormat("en", { notation: "compact" });
 const slider = find("size");
 const sweep = find("sweep");
 
@@ -78,8 +80,9 @@ function renderPlot(width) {
       text(`${gain} ×`, { x: EDGE.left - 8, y: y(gain) + 5, "text-anchor": "end" }));
   }
   parts.push(text("as fast as one worker", { class: "note", x: EDGE.left + 6, y: y(1) - 6 }));
+  const labels = width < NARROW ? short : number;
   for (const steps of SIZES.filter((_, i) => i % 2 === 0)) {
-    parts.push(text(number.format(steps), { x: x(steps), y: HEIGHT - EDGE.bottom + 20, "text-anchor": steps === SIZES.at(-1) ? "end" : "middle" }));
+    parts.push(text(labels.format(steps), { x: x(steps), y: HEIGHT - EDGE.bottom + 20, "text-anchor": steps === SIZES.at(-1) ? "end" : "middle" }));
   }
   parts.push(text("steps in a task", { class: "note", x: (width + EDGE.left) / 2, y: HEIGHT - 6, "text-anchor": "middle" }));
   for (const way of Object.keys(WAYS)) {

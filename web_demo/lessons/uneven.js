@@ -3,7 +3,7 @@
 import { make, row } from "../dom.js";
 import { startLesson } from "../lesson.js";
 
-const HEADINGS = ["Order", "batch_size", "pre_dispatch", "Workers", "Time", "Idle", "Made before the first result"];
+const HEADINGS = ["Order", "batch_size", "pre_dispatch", "Workers", "Time", "Idle", "Made ahead"];
 const hint = make("p", { className: "hint" }, "Each run adds a line here.");
 const body = make("tbody");
 const head = make("tr", {}, ...HEADINGS.map((heading) => make("th", { scope: "col" }, heading)));

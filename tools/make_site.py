@@ -1,4 +1,4 @@
-"""Put the pages of the web demo together: site.py FOLDER makes static files that lack only Pyodide beside them.
+"""Put the pages of the web demo together: make_site.py FOLDER makes static files that lack only Pyodide beside them.
 
 Invariant: every placeholder of a page is filled, or nothing is written; pages link to each other by relative names, so
 that the folder works wherever it lies.
@@ -75,13 +75,13 @@ def fill(page: Page, pages: list[Page]) -> str:
         for each in pages
     )
     at = pages.index(page) if page in pages else -1
-    module = f"lessons/{page.file}.js"
-    has_script = (DEMO / module).is_file()
+    script = f"lessons/{page.file}.js"
+    modules = ["python.js", script] if (DEMO / script).is_file() else []
     return Template((DEMO / "layout.html").read_text(encoding="utf-8")).substitute(
         file=page.file,
         title=html.escape(page.title if at < 0 else f"{page.title} · jobspan"),
         about=html.escape(page.about),
-        script=f'<script type="module" src="{module}"></script>' if has_script else "",
+        script="\n  ".join(f'<script type="module" src="{each}"></script>' for each in modules),
         lessons="".join(link(each, number, current=each == page) for number, each in enumerate(pages, 1)),
         content=Template(content).substitute(parts, cards=cards),
         previous=turn(pages[at - 1] if at > 0 else None, "Previous"),
