@@ -120,18 +120,28 @@ demo: setup
 	$(PY) tools/demo_table.py
 	if [ "$(SERVE)" != 0 ]; then $(MAKE) --no-print-directory serve; fi
 
-# The page at /, the distribution at /pyodide/, the example scripts at /examples/.
-site: setup
+# The editor of the pages, and the licences of what is in it.
+VENDOR := build/vendor
+EDITOR_PACKAGES := codemirror @codemirror/* @lezer/* @marijn/* crelt style-mod w3c-keyname
+$(VENDOR)/codemirror.js: tools/codemirror.js node_modules/.package-lock.json
+	rm -rf $(@D)
+	node_modules/.bin/esbuild $< --bundle --format=esm --minify --log-level=warning --outfile=$@
+	cd node_modules && tail -n +1 $(EDITOR_PACKAGES:%=%/LICENSE) >../$(@D)/LICENSES.txt
+
+# The pages at /, the editor at /vendor/, the distribution at /pyodide/, the example scripts at /examples/.
+site: setup $(VENDOR)/codemirror.js
 	rm -rf build/site
-	cp -r web_demo build/site
+	$(PY) tools/make_site.py build/site
+	cp -r $(VENDOR) build/site/vendor
 	cp -r build/pyodide build/site/pyodide
 	cp -r docs/examples build/site/examples
 
 serve: site
 	$(PY) tools/serve.py build/site --isolate
 
-bench: setup
+bench: site
 	-$(PY) benchmarks/browser_run.py
+	-$(PY) benchmarks/pages_run.py
 	$(PY) benchmarks/run.py
 
 # --- testing it ------------------------------------------------------------------------------------------------
@@ -156,7 +166,7 @@ test-in-pyodide: setup
 test-node: setup
 	$(PYTEST) tests_pyodide --ignore=$(LITE_TESTS) --rt node --junitxml=build/reports/node.xml
 
-test-chrome: setup
+test-chrome: setup $(VENDOR)/codemirror.js
 	$(PYTEST) tests_pyodide --ignore=$(LITE_TESTS) --rt chrome --junitxml=build/reports/chrome.xml
 
 test-jupyterlite: jupyterlite

@@ -6,6 +6,7 @@ Measures nothing and reads no clock; all it knows is handed in.
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import pages
 from browser import section
 from measure import Sample
 from rows import Findings, Row, Scenario, Sense
@@ -89,6 +90,8 @@ def markdown(
         "## In the browser",
         "",
         *section(browser),
+        "",
+        *pages.section(browser.with_name("pages.json")),
         "",
     ]
     notes = [f"- {note}" for findings in found.values() for note in findings.notes]

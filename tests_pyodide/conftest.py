@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from page_driver import make_site
 from pytest_pyodide import get_global_config
 from pytest_pyodide.runner import NodeRunner
 
@@ -98,3 +99,18 @@ def node_ends_with_its_workers() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(NodeRunner, "quit", lambda runner: runner.p.close(force=True))
         yield
+
+
+@pytest.fixture(scope="module")
+def in_chromium(request: pytest.FixtureRequest) -> None:
+    """Skip the tests of the demo's pages where they are not shown."""
+    if "chrome" not in request.config.option.runtime:
+        pytest.skip("the pages are tested in Chromium: --rt chrome")
+
+
+@pytest.fixture(scope="session")
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo as `make site` makes it, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("site")
+    make_site(folder, request.config.option.dist_dir)
+    return folder

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,15 +90,23 @@ def run_in_node(backend: str) -> Run:
 
 
 @contextlib.contextmanager
-def chromium_page(*, isolate: bool = False) -> Iterator[webdriver.Chrome]:
-    """Open a blank page of headless Chromium, of a site that holds nothing but Pyodide and the runner."""
+def chromium_page(
+    site: Path | None = None, beside: Mapping[str, str] | None = None, *, isolate: bool = False
+) -> Iterator[webdriver.Chrome]:
+    """Open headless Chromium on a page of `site`, with files `beside`; or on a blank one, with Pyodide and a runner."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, contextlib.ExitStack() as stack:
-        site = Path(folder) / "site"
-        site.mkdir()
-        (site / "pyodide").symlink_to(ROOT / "build/pyodide")
-        (site / "index.html").write_text("<!doctype html><title>blank</title>")
-        shutil.copy(ROOT / "tools/run_script.mjs", site)
-        address = stack.enter_context(serve.serving(site, isolate=isolate))
+        served = Path(folder) / "site"
+        served.mkdir()
+        if site is None:
+            (served / "pyodide").symlink_to(ROOT / "build/pyodide")
+            (served / "index.html").write_text("<!doctype html><title>blank</title>")
+            shutil.copy(ROOT / "tools/run_script.mjs", served)
+        else:
+            for each in site.iterdir():
+                (served / each.name).symlink_to(each.resolve())
+        for name, text in (beside or {}).items():
+            (served / name).write_text(text)
+        address = stack.enter_context(serve.serving(served, isolate=isolate))
         options = webdriver.ChromeOptions()
         options.binary_location = shutil.which("chromium")
         for flag in (*CHROMIUM_FLAGS, f"--user-data-dir={folder}/profile"):

@@ -1,90 +1,74 @@
-// A textarea with line numbers and colours: the text lies transparent above a coloured copy of itself.
+// The editor: CodeMirror with Python's colours, a mark for the line of an error, and a way out by keyboard.
 
-import { make } from "./dom.js";
+import {
+  Decoration, EditorState, EditorView, HighlightStyle, StateEffect, StateField, bracketMatching, defaultKeymap,
+  drawSelection, highlightActiveLine, history, historyKeymap, indentOnInput, indentUnit, indentWithTab, keymap,
+  lineNumbers, python, syntaxHighlighting, tags,
+} from "./vendor/codemirror.js";
 
-const KEYWORDS =
-  "False|None|True|and|as|assert|async|await|break|class|continue|def|del|elif|else|except|finally|for|from|" +
-  "global|if|import|in|is|lambda|nonlocal|not|or|pass|raise|return|try|while|with|yield";
-const TOKENS = new RegExp(
-  [
-    "(?<comment>#.*)",
-    String.raw`(?<string>(?<!\w)[bfrtuBFRTU]{0,2}(?:"""[^]*?(?:"""|$)|'''[^]*?(?:'''|$)|"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?))`,
-    String.raw`(?<defined>(?<=\b(?:def|class)\s+)\w+)`,
-    `(?<keyword>\\b(?:${KEYWORDS})\\b)`,
-    String.raw`(?<number>\b\d[\d_.]*(?:[eE][+-]?\d+)?\b)`,
-  ].join("|"),
-  "g",
-);
+// The colours themselves are the style sheet's, for light and dark.
+const COLOURS = HighlightStyle.define([
+  { tag: [tags.keyword, tags.operatorKeyword, tags.bool, tags.null], class: "keyword" },
+  { tag: [tags.string, tags.special(tags.string)], class: "string" },
+  { tag: tags.number, class: "number" },
+  { tag: tags.comment, class: "comment" },
+  { tag: [tags.definition(tags.variableName), tags.definition(tags.function(tags.variableName)), tags.className], class: "defined" },
+]);
+
+const setWrong = StateEffect.define();
+const wrongLine = StateField.define({
+  create: () => Decoration.none,
+  update(marks, change) {
+    for (const effect of change.effects) {
+      if (effect.is(setWrong)) {
+        return effect.value === null ? Decoration.none : Decoration.set(
+          Decoration.line({ class: "wrong", attributes: { "aria-invalid": "true" } }).range(effect.value));
+      }
+    }
+    return marks.map(change.changes);
+  },
+  provide: (field) => EditorView.decorations.from(field),
+});
 
 export class Editor {
-  constructor(root, { onChange, onRun }) {
-    this.area = root.querySelector("textarea");
-    this.colours = root.querySelector(".colours");
-    this.numbers = root.querySelector(".numbers");
-    this.area.addEventListener("input", () => {
-      this.render();
-      onChange(this.text);
-    });
-    this.area.addEventListener("scroll", () => this.follow());
-    this.area.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || event.isComposing) return;
-      event.preventDefault();
-      if (event.ctrlKey || event.metaKey) onRun();
-      else this.breakLine();
-    });
+  constructor(parent, { onChange, onRun }) {
+    this.onChange = onChange;
+    this.extensions = [
+      lineNumbers(), history(), drawSelection(), highlightActiveLine(), bracketMatching(), indentOnInput(),
+      indentUnit.of("    "), python(), syntaxHighlighting(COLOURS), wrongLine,
+      EditorView.contentAttributes.of({ tabindex: "0", "aria-labelledby": "code-title", "aria-describedby": "code-hint" }),
+      keymap.of([
+        { key: "Mod-Enter", run: () => (onRun(), true) },
+        { key: "Ctrl-Enter", run: () => (onRun(), true) },
+        indentWithTab, ...defaultKeymap, ...historyKeymap,
+      ]),
+      EditorView.updateListener.of((update) => {
+        if (update.docChanged) this.onChange(this.text);
+      }),
+    ];
+    this.view = new EditorView({ parent, extensions: this.extensions });
   }
 
   get text() {
-    return this.area.value;
+    return this.view.state.doc.toString();
   }
 
+  /** Another text, with a history of its own. */
   set text(text) {
-    this.area.value = text;
-    this.area.scrollTop = this.area.scrollLeft = 0;
-    this.render();
+    this.view.setState(EditorState.create({ doc: text, extensions: this.extensions }));
   }
 
-  /** Mark the line of an error; none for null. */
+  /** Another text, as if it had been typed: undo brings the old one back. */
+  replace(text) {
+    this.view.dispatch({ changes: { from: 0, to: this.view.state.doc.length, insert: text } });
+  }
+
+  /** Mark the line of an error, and show it; none for null. */
   mark(line) {
-    this.numbers.querySelector(".wrong")?.classList.remove("wrong");
-    const number = line && this.numbers.children[line - 1];
-    if (!number) return;
-    number.classList.add("wrong");
-    const middle = number.offsetTop - this.area.clientHeight / 2;
-    this.area.scrollTop = Math.max(0, middle);
+    const { doc } = this.view.state;
+    const at = line && line <= doc.lines ? doc.line(line).from : null;
+    const effects = [setWrong.of(at)];
+    if (at !== null) effects.push(EditorView.scrollIntoView(at, { y: "center" }));
+    this.view.dispatch({ effects });
   }
-
-  /** Begin a line as deep as the last one, deeper after a colon. */
-  breakLine() {
-    const before = this.text.slice(0, this.area.selectionStart);
-    const line = before.slice(before.lastIndexOf("\n") + 1);
-    const indent = line.match(/^ */)[0] + (/:\s*(#.*)?$/.test(line) ? "    " : "");
-    document.execCommand("insertText", false, `\n${indent}`); // the one way that keeps undo
-  }
-
-  render() {
-    const count = this.text.split("\n").length;
-    this.numbers.replaceChildren(
-      ...Array.from({ length: count }, (_, i) => make("span", {}, `${i + 1}\n`)),
-    );
-    this.colours.replaceChildren(...colour(this.text), "\n");
-    this.follow();
-  }
-
-  follow() {
-    const { scrollLeft, scrollTop } = this.area;
-    this.colours.style.transform = `translate(${-scrollLeft}px, ${-scrollTop}px)`;
-    this.numbers.style.transform = `translateY(${-scrollTop}px)`;
-  }
-}
-
-function* colour(text) {
-  let end = 0;
-  for (const token of text.matchAll(TOKENS)) {
-    yield text.slice(end, token.index);
-    const kind = Object.keys(token.groups).find((name) => token.groups[name] !== undefined);
-    yield make("span", { className: kind }, token[0]);
-    end = token.index + token[0].length;
-  }
-  yield text.slice(end);
 }

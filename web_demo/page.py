@@ -16,7 +16,7 @@ from js import Object
 from pyodide.code import eval_code_async
 from pyodide.ffi import to_js
 
-from jobspan import FallbackWarning, Parallel, WorkerBootError, cpu_count, delayed, parallel_config
+from jobspan import FallbackWarning, Parallel, WorkerBootError, delayed, parallel_config
 
 # Drawing takes time from the workers where they have no CPU to spare: at most this share of a CPU.
 DRAWING_SHARE = 0.04
@@ -25,12 +25,7 @@ NAP_S = 0.02
 running: set[asyncio.Task] = set()
 
 
-def count_cpus():
-    """Return how many CPUs the browser tells of."""
-    return cpu_count()
-
-
-async def run(source, name, workers, hooks):
+async def run(source, name, workers, hooks, inputs):
     """Run a program and return what became of it, as a JavaScript object.
 
     Parameters
@@ -40,13 +35,16 @@ async def run(source, name, workers, hooks):
     workers : int
         How many it may use.
     hooks : JsProxy
-        ``awake(n)``, ``begin(where)``, ``event(kind, index, worker, start, end, total)``, ``draw(values)``,
-        ``notice(text)``, and ``drawsEach``: whether every call of ``draw`` counts, or only the latest.
+        ``awake(n)``, ``begin(where)``, ``event(kind, index, worker, start, end, attempt, total, error)``,
+        ``draw(values)``, ``notice(text)``; ``drawsEach``: whether every call of ``draw`` counts, or only the latest;
+        ``tasks(names)`` or nothing: told of the program's list ``tasks`` before the first of them begins.
+    inputs : JsProxy
+        An object whose keys are names that the program finds, with their values.
     """
     # As lines of a file, so that tracebacks can quote them.
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     warnings.showwarning = _warning_hook(hooks)
-    task = asyncio.ensure_future(_run(source, name, workers, hooks))
+    task = asyncio.ensure_future(_run(source, name, workers, hooks, inputs.to_py()))
     running.add(task)
     try:
         await task
@@ -68,7 +66,7 @@ def stop():
         task.cancel()
 
 
-async def _run(source, name, workers, hooks):
+async def _run(source, name, workers, hooks, inputs):
     backend = "web"
     try:
         await _wake_workers(workers, hooks)
@@ -76,7 +74,7 @@ async def _run(source, name, workers, hooks):
         backend = "sequential"
         hooks.notice(f"No web workers: {error}")
     hooks.begin(backend)
-    variables = {"__name__": "__main__", "workers": workers}
+    variables = {"__name__": "__main__", "workers": workers, **inputs}
     variables["show"] = _event_hook(hooks, variables)
     variables["draw"], flush = _draw_hook(hooks)
     with parallel_config(backend=backend):
@@ -102,12 +100,26 @@ async def _wake_workers(wanted, hooks):
 
 
 def _event_hook(hooks, variables):
+    told = hooks.tasks is None
+
     def show(event):
+        nonlocal told
         tasks = variables.get("tasks")
         total = len(tasks) if isinstance(tasks, Sized) else None
-        hooks.event(event.kind, event.index, event.worker, event.start, event.end, total)
+        if not told and total is not None:
+            hooks.tasks(to_js([_describe(task) for task in tasks]))
+            told = True
+        error = None if event.error is None else str(event.error)
+        hooks.event(event.kind, event.index, event.worker, event.start, event.end, event.attempt, total, error)
 
     return show
+
+
+def _describe(task):
+    """Write a task as its call."""
+    function, arguments, keywords = task
+    parts = [*map(repr, arguments), *(f"{name}={value!r}" for name, value in keywords.items())]
+    return f"{function.__name__}({', '.join(parts)})"
 
 
 def _draw_hook(hooks):

@@ -1,16 +1,20 @@
 // Draws a run as a score: a staff for each worker, a bar for each task, from left to right in seconds.
 // Bars lie in a group whose horizontal unit is one second, so that time moves by changing one scale.
 
-const NAMESPACE = "http://www.w3.org/2000/svg";
+import { draw as make, place, row } from "./dom.js";
+
 const AXIS = 26; // pixels below the lanes
 const SHORTEST_S = 1; // what the axis shows at least
 const LEAST_S = 1e-4; // a bar without width would not be drawn
 const NARROW = 480;
 
 export class Timeline {
-  constructor(svg) {
+  /** svg: the drawing. details: the same as a table, which is filled when it is opened. */
+  constructor(svg, details) {
     this.svg = svg;
+    this.details = details;
     this.reset(2);
+    details.addEventListener("toggle", () => this.fillTable());
     new ResizeObserver(() => this.draw()).observe(svg);
   }
 
@@ -18,12 +22,14 @@ export class Timeline {
   reset(workers) {
     this.lanes = [];
     this.bars = new Map(); // what runs now, by index
+    this.told = []; // a row of the table for each attempt that is over
     this.origin = null;
     this.now = 0;
     this.grid = make("g", { class: "grid" });
-    this.scaled = make("g", {});
+    this.scaled = make("g");
     this.playhead = make("line", { class: "playhead" });
     this.svg.setAttribute("aria-label", "Timeline: nothing has run yet");
+    this.details.querySelector("tbody").replaceChildren();
     this.svg.replaceChildren(this.grid, this.scaled, this.playhead);
     for (let i = 0; i < workers; i++) this.addLane();
     this.draw();
@@ -31,7 +37,7 @@ export class Timeline {
 
   addLane() {
     const staff = make("g", { class: "staff" });
-    for (let i = 0; i < 3; i++) staff.append(make("line", {}));
+    for (let i = 0; i < 3; i++) staff.append(make("line"));
     const name = make("text", { class: "name" });
     const load = make("text", { class: "load" });
     name.textContent = `worker ${this.lanes.length + 1}`;
@@ -45,13 +51,15 @@ export class Timeline {
     this.origin = origin;
   }
 
-  event(kind, index, worker, start, end) {
+  event({ kind, index, worker, start, end, attempt = 1 }) {
+    if (kind === "retried") return; // its next attempt tells of itself
     if (kind === "started") {
       const lane = this.findLane(worker);
       const bar = make("rect", { class: "task running", x: start - this.origin, "data-index": index });
       if (lane.tasks++ % 2) bar.classList.add("odd");
+      if (attempt > 1) bar.classList.add("again");
       lane.bars.append(bar);
-      this.bars.set(index, { bar, lane, start });
+      this.bars.set(index, { bar, lane, start, attempt });
       return;
     }
     const found = this.bars.get(index);
@@ -60,10 +68,13 @@ export class Timeline {
     const length = (Number.isNaN(end) ? this.origin + this.now : end) - found.start;
     found.lane.busy += length;
     found.bar.setAttribute("width", Math.max(length, LEAST_S));
-    found.bar.classList.replace("running", kind);
-    const title = make("title", {});
-    title.textContent = `task ${index}: ${length.toFixed(3)} s, ${kind}`;
+    found.bar.classList.replace("running", kind.replace(" ", "-"));
+    const title = make("title");
+    const which = found.attempt > 1 ? `task ${index}, attempt ${found.attempt}` : `task ${index}`;
+    title.textContent = `${which}: ${length.toFixed(3)} s, ${kind}`;
     found.bar.append(title);
+    const begins = Math.max(0, found.start - this.origin); // clocks of workers differ by a millisecond
+    this.told.push([index, found.lane.worker, found.attempt, `${begins.toFixed(2)} s`, `${length.toFixed(3)} s`, kind]);
   }
 
   /** The lane of a worker: the first free one when it is new, since workers come in any order. */
@@ -95,7 +106,7 @@ export class Timeline {
 
   /** The run is over: what did not end was stopped. */
   finish(seconds) {
-    for (const index of [...this.bars.keys()]) this.event("stopped", index, this.bars.get(index).lane.worker, 0, NaN);
+    for (const index of [...this.bars.keys()]) this.event({ kind: "stopped", index, end: NaN });
     this.origin = null;
     this.advance(seconds);
     for (const lane of this.lanes) {
@@ -107,6 +118,13 @@ export class Timeline {
     const lanes = this.lanes.map(({ name, load }) => `${name.textContent}: ${load.textContent}`);
     this.svg.setAttribute("aria-label", `Timeline of ${seconds.toFixed(1)} seconds. ${lanes.join("; ")}.`);
     this.draw();
+    this.fillTable();
+  }
+
+  fillTable() {
+    if (!this.details.open) return;
+    const rows = [...this.told].sort((a, b) => a[0] - b[0] || a[2] - b[2]);
+    this.details.querySelector("tbody").replaceChildren(...rows.map(row));
   }
 
   draw() {
@@ -150,13 +168,4 @@ function findStep(domain, most) {
   for (let step = 0.1; ; step *= 10) {
     for (const factor of [1, 2, 5]) if (domain / (step * factor) <= most) return step * factor;
   }
-}
-
-function make(tag, attributes) {
-  return place(document.createElementNS(NAMESPACE, tag), attributes);
-}
-
-function place(element, attributes) {
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  return element;
 }
