@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -165,15 +166,16 @@ class Served:
         if self._cleared != self.memory.cleared:
             self._cleared = self.memory.cleared
             self._recent.clear()
-        known = (call.code, call.body)
+        known = call.place
         found = self._recent.get(known)
         if found is None:
             return NOTHING
         written, value = found
         if self.options.ttl is not None and time.time() - written > self.options.ttl:
-            del self._recent[known]
+            self._recent.pop(known, None)
             return NOTHING
-        self._recent.move_to_end(known)
+        with suppress(KeyError):  # another thread has just removed it
+            self._recent.move_to_end(known)
         self.memory.counts.hits += 1
         return value
 
@@ -221,7 +223,7 @@ class Served:
         if entry is not None and self._handling.mmap_mode is not None and entry.in_file:
             value = self.shelf.load(call.key, entry)
         if self.options.in_process:
-            self._remember(call, value, time.time())
+            self._remember(call, value, time.time() if entry is None else entry.written)
         return value, entry
 
     def _may_replace(self) -> bool:
@@ -269,7 +271,7 @@ class Served:
         """Keep a result in memory as well, unless somebody wants to be asked each time."""
         if self.options.validate is not None:
             return
-        self._recent[call.code, call.body] = written, value
+        self._recent[call.place] = written, value
         if len(self._recent) > self.options.in_process:
             self._recent.popitem(last=False)
 
@@ -278,7 +280,7 @@ class Served:
     def forget(self, call: Call) -> bool:
         """Remove a result; whether it was there."""
         self.memory.check_writable()
-        self._recent.pop((call.code, call.body), None)
+        self._recent.pop(call.place, None)
         is_there = self.shelf.find(call.key) is not None
         if is_there:
             self.shelf.forget([call.key])
