@@ -17,14 +17,8 @@ from jobspan.memory.calls import Call, Calls
 from jobspan.memory.code import Code
 from jobspan.memory.entry import Entry
 from jobspan.memory.flight import Flight
-from jobspan.memory.index import Index, Record, make_tags
-from jobspan.memory.near import add_near, tags_of
-from jobspan.memory.printing import show_call, show_duration
 from jobspan.memory.results import MemorizedResult
 from jobspan.memory.shelf import Handling, Shelf
-from jobspan.memory.sketches import make_sketches, pack
-from jobspan.memory.sources import write_version
-from jobspan.memory.telling import kind_of, tell
 from jobspan.persist.identity.identify import Identity
 
 if TYPE_CHECKING:
@@ -152,6 +146,8 @@ class Served:
             except LookupError:
                 return NOTHING
             if verbose:
+                from jobspan.memory.printing import show_duration
+
                 show_duration(self.function, time.perf_counter() - started, "cache loaded ")
             if self.options.in_process:
                 self._remember(call, value, entry.written)
@@ -212,6 +208,8 @@ class Served:
         self.shelf.counts.misses += 1
         self.memory.tell_miss(self, call)
         if self.options.verbose > 0:
+            from jobspan.memory.printing import show_call
+
             show_call(self.function, args, kwargs)
         return self.describe(call)
 
@@ -219,6 +217,8 @@ class Served:
         """Keep a result; the result as later calls will have it, and its entry, or None."""
         entry = self.keep(call, value, duration, about, replaces=replaces or self._may_replace())
         if self.options.verbose > 0:
+            from jobspan.memory.printing import show_duration
+
             show_duration(self.function, duration)
         if entry is not None and self._handling.mmap_mode is not None and entry.in_file:
             value = self.shelf.load(call.key, entry)
@@ -233,6 +233,10 @@ class Served:
     def describe(self, call: Call) -> About:
         """What is told of a call in its entry."""
         import json
+
+        from jobspan.memory.near import tags_of
+        from jobspan.memory.sketches import make_sketches, pack
+        from jobspan.memory.telling import kind_of, tell
 
         sketches = make_sketches(call.values)
         places, packed = pack(sketches)
@@ -259,6 +263,10 @@ class Served:
 
     def _write_down(self, call: Call, entry: Entry, nbytes: int, tags: list[bytes]) -> None:
         """What helps to explain misses."""
+        from jobspan.memory.index import Index, Record, make_tags
+        from jobspan.memory.near import add_near
+        from jobspan.memory.sources import write_version
+
         shelf, code = self.shelf, call.code
         if code not in self._told:
             write_version(shelf.store, shelf.folder, code.hex(), self.identity)
