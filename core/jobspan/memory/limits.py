@@ -129,7 +129,7 @@ def list_entries(store: Store, folder: str = "") -> Iterator[Kept]:
     files: dict[tuple[str, str], list[Item]] = defaultdict(list)
     for item in store.list(folder):
         parts = item.name.split("/")
-        if len(parts) == 3 and len(parts[1]) == 1 and len(parts[2]) >= _KEY and parts[2][0] == parts[1]:
+        if len(parts) == 3 and len(parts[1]) == 1 and len(parts[2]) >= _KEY:
             files[parts[0], parts[2][:_KEY]].append(item)
     durations: dict[str, dict[str, float]] = {}
     now = time.time()
