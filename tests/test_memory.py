@@ -419,6 +419,21 @@ def test_results_in_memory_expire_and_are_cleared_as_others(tmp_path: Path) -> N
     assert len(calls) == 3
 
 
+def test_a_cached_function_tells_what_joblibs_tells(memory: Memory, tmp_path: Path) -> None:
+    before = time.time()
+    cached = memory.cache(functools.partial(area, 3))
+    assert before <= cached.timestamp <= time.time()
+    text, file, line = cached.func_code_info
+    assert text.startswith("def area(width: float, height: float = 2.0) -> float:\n    calls.append((width, height))\n")
+    assert (file, line) == (area.__code__.co_filename, area.__code__.co_firstlineno)
+    assert memory.cache(len).func_code_info == ("", "", -1)
+    cached()
+    assert str(tmp_path) in cached.store_backend.location
+    assert any(item.name.startswith(cached.func_id) for item in cached.store_backend.list(""))
+    again = pickle.loads(pickle.dumps(cached))
+    assert (again.timestamp, again.func_code_info) == (cached.timestamp, cached.func_code_info)
+
+
 def test_arguments_may_have_any_names(memory: Memory) -> None:
     def named(self: int, func: int, value: int) -> int:
         return self + func + value

@@ -23,6 +23,7 @@ from jobspan.persist.pickling import travels_by_value
 if TYPE_CHECKING:
     from jobspan.memory.explain import Explanation
     from jobspan.memory.memory import Memory
+    from jobspan.memory.store import Store
     from jobspan.memory.table import Table
 
 _NAMES = ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__type_params__")
@@ -35,12 +36,15 @@ class MemorizedFunc:
     ----------
     func : callable
         The function itself.
+    timestamp : float
+        When it was decorated, in seconds since the epoch.
     """
 
     __qualname__: str
 
     def __init__(self, memory: Memory, func: Callable[..., Any], options: Options, handling: Handling) -> None:
         self.func = self.__wrapped__ = func
+        self.timestamp = time.time()
         function, self._args, self._kwargs = unwrap_partial(func)
         self._served = Served(memory, function, options, handling)
         for name in _NAMES:
@@ -135,6 +139,20 @@ class MemorizedFunc:
     def func_id(self) -> str:
         """The name of the folder in the cache where its results are."""
         return self._served.func_id
+
+    @property
+    def func_code_info(self) -> tuple[str, str, int]:
+        """Its source, without decorators; the file; the line of that. ``""``, ``""`` and -1 where there is no code."""
+        code = getattr(self._served.function, "__code__", None)
+        if code is None:
+            return "", "", -1
+        text = next((part.text for part in self._served.identity.parts if part.kind == "function"), "")
+        return text, code.co_filename, code.co_firstlineno
+
+    @property
+    def store_backend(self) -> Store:
+        """Where the entries are, of all functions of its `Memory`."""
+        return self._served.memory.opened()[0]
 
     @property
     def ignore(self) -> list[str]:
