@@ -229,8 +229,8 @@ def race(library: str, keys: int) -> Repeat:
             racer.stdin.flush()
         try:
             computed = sum(int(racer.communicate(timeout=RACE_S)[0]) for racer in racers)
-        except subprocess.TimeoutExpired:  # cachier's may wait for ever for a result that came before they listened
-            raise RuntimeError(f"{library}: of two processes on the same keys one waits for ever") from None
+        except subprocess.TimeoutExpired:  # cachier waits for a result that came before it listened
+            raise RuntimeError(f"{library}: two processes on the same keys did not end in {RACE_S:g} s") from None
         finally:
             for racer in racers:
                 racer.kill()
