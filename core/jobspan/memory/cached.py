@@ -191,14 +191,19 @@ class MemorizedFunc:
     # -- how it goes ------------------------------------------------------------------------------------------------
 
     def _make_call(self, args: Any, kwargs: Any) -> tuple[Call, Any, Any]:
-        """The call, and all arguments, those of a partial or a method included."""
-        if self._args or self._kwargs:
-            args, kwargs = (*self._args, *args), {**self._kwargs, **kwargs}
+        """The call, and all arguments."""
+        args, kwargs = self._complete(args, kwargs)
         return self._served.calls.make(args, kwargs), args, kwargs
+
+    def _complete(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """All arguments, those of a partial or a method included."""
+        return (*self._args, *args), {**self._kwargs, **kwargs}
 
     def _obtain(self, args: Any, kwargs: Any, *, shelving: bool) -> Any:
         served = self._served
-        call, args, kwargs = self._make_call(args, kwargs)
+        if self._args or self._kwargs:
+            args, kwargs = self._complete(args, kwargs)
+        call = served.calls.make(args, kwargs)
         found = served.look_up(call, shelving=shelving)
         if found is not NOTHING:
             return found

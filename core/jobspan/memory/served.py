@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -75,6 +74,7 @@ class Served:
         self.memory = memory
         self.function = function
         self.options = options
+        self._in_process, self._ttl = options.in_process, options.ttl
         self._handling = handling
         code = Code(function, options.depends, options.version, ignore_code=options.ignore_code)
         self.calls = Calls(function, code, options.ignore, options.round, options.tol)
@@ -128,7 +128,7 @@ class Served:
 
     def look_up(self, call: Call, *, shelving: bool, waited: bool = False) -> Any:
         """The result of a call, or a reference to it; `NOTHING` if it is not there."""
-        if self.options.in_process and not shelving:
+        if self._in_process and not shelving:
             value = self._recall(call)
             if value is not NOTHING:
                 return value
@@ -159,20 +159,22 @@ class Served:
 
     def _recall(self, call: Call) -> Any:
         """The result, if it is in memory, and may be used; else `NOTHING`."""
-        if self._cleared != self.memory.cleared:
-            self._cleared = self.memory.cleared
-            self._recent.clear()
-        known = call.place
-        found = self._recent.get(known)
+        memory, recent, place = self.memory, self._recent, call.place
+        if self._cleared != memory.cleared:
+            self._cleared = memory.cleared
+            recent.clear()
+        found = recent.get(place)
         if found is None:
             return NOTHING
         written, value = found
-        if self.options.ttl is not None and time.time() - written > self.options.ttl:
-            self._recent.pop(known, None)
+        if self._ttl is not None and time.time() - written > self._ttl:
+            recent.pop(place, None)
             return NOTHING
-        with suppress(KeyError):  # another thread has just removed it
-            self._recent.move_to_end(known)
-        self.memory.counts.hits += 1
+        try:  # noqa: SIM105  suppress() costs a tenth of a hit
+            recent.move_to_end(place)
+        except KeyError:
+            pass  # another thread has just removed it
+        memory.counts.hits += 1
         return value
 
     def find(self, call: Call) -> Entry | None:
