@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,28 @@ def test_what_was_done_before_the_call_failed_is_kept(backend: Any, path: Path) 
     kept = Checkpoint(path).results()
     assert kept
     assert 8 not in kept
+
+
+def test_a_plain_loop_with_a_checkpoint_is_told_of_as_any_run(path: Path) -> None:
+    parallel = Parallel(checkpoint=path)
+    assert parallel(delayed(abs)(-i) for i in range(3)) == [0, 1, 2]
+    with pytest.raises(TypeError) as raised:
+        parallel(delayed(abs)(i) for i in (0, -1, -2, -3, "x", 5))
+    assert "task 4" in "".join(raised.value.__notes__)
+    assert raised.value.partial == {0: 0, 1: 1, 2: 2, 3: 3}  # type: ignore[attr-defined]
+    report = parallel.report()
+    assert (report.known, report.done, report.failed) == (3, 1, 1)
+    assert [stretch.first for stretch in report.stretches] == [3, 4]
+
+    def broken() -> Iterator[Any]:
+        yield delayed(abs)(-9)
+        raise OSError("no more")
+
+    with pytest.raises(OSError, match="no more") as ended:
+        parallel(broken())
+    assert ended.value.__notes__ == ["jobspan: raised by the input of tasks, after 1 of them"]
+    assert parallel(delayed(abs)(i) for i in (-9, 7)) == [9, 7]
+    assert parallel.report().known == 1
 
 
 def test_retries_and_a_checkpoint_go_together(backend: Any, path: Path) -> None:

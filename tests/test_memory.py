@@ -355,6 +355,51 @@ def test_results_in_memory_are_the_same_object(memory: Memory) -> None:
     assert calls == [1, 2, 3]
 
 
+@pytest.mark.parametrize("in_process", [0, 9])
+def test_arguments_that_are_equal_and_of_other_types_are_other_calls_when_made_again(
+    memory: Memory, in_process: int
+) -> None:
+    @memory.cache(in_process=in_process)
+    def name(x: object, y: object = 0) -> str:
+        calls.append(x)
+        return f"{x!r}, {y!r}"
+
+    made: list[tuple[tuple[object, ...], dict[str, object]]] = [
+        ((1,), {}),
+        ((True,), {}),
+        ((1.0,), {}),
+        ((0.0,), {}),
+        ((-0.0,), {}),
+        ((1, 2), {}),
+        ((2,), {"y": 1}),
+        ((), {"y": 1, "x": "1"}),
+    ]
+    for _ in range(3):
+        assert [name(*args, **named) for args, named in made] == [
+            "1, 0", "True, 0", "1.0, 0", "0.0, 0", "-0.0, 0", "1, 2", "2, 1", "'1', 1"
+        ]  # fmt: skip
+        assert name(1, y=2) == name(y=2, x=1) == "1, 2"
+    assert len(calls) == len(made)
+
+
+def test_calls_that_were_made_before_see_defaults_that_were_bound_anew(memory: Memory) -> None:
+    def add(x: int, y: int = 1) -> int:
+        return x + y
+
+    cached = memory.cache(add, in_process=5)
+    assert [cached(1), cached(1)] == [2, 2]
+    add.__defaults__ = (5,)
+    assert [cached(1), cached(1)] == [6, 6]
+
+
+def test_a_list_that_was_changed_in_place_is_another_argument(memory: Memory) -> None:
+    cached = memory.cache(sum, in_process=5)
+    numbers = [1, 2]
+    assert cached(numbers) == 3
+    numbers.append(3)
+    assert cached(numbers) == 6
+
+
 def test_results_in_memory_expire_and_are_cleared_as_others(tmp_path: Path) -> None:
     memory = Memory(tmp_path, verbose=0)
     short = memory.cache(area, ttl=1e-3, in_process=5)
@@ -372,6 +417,21 @@ def test_results_in_memory_expire_and_are_cleared_as_others(tmp_path: Path) -> N
     asked = memory.cache(area, in_process=5, cache_validation_callback=lambda _: False)
     asked(3), asked(3)
     assert len(calls) == 3
+
+
+def test_a_cached_function_tells_what_joblibs_tells(memory: Memory, tmp_path: Path) -> None:
+    before = time.time()
+    cached = memory.cache(functools.partial(area, 3))
+    assert before <= cached.timestamp <= time.time()
+    text, file, line = cached.func_code_info
+    assert text.startswith("def area(width: float, height: float = 2.0) -> float:\n    calls.append((width, height))\n")
+    assert (file, line) == (area.__code__.co_filename, area.__code__.co_firstlineno)
+    assert memory.cache(len).func_code_info == ("", "", -1)
+    cached()
+    assert str(tmp_path) in cached.store_backend.location
+    assert any(item.name.startswith(cached.func_id) for item in cached.store_backend.list(""))
+    again = pickle.loads(pickle.dumps(cached))
+    assert (again.timestamp, again.func_code_info) == (cached.timestamp, cached.func_code_info)
 
 
 def test_arguments_may_have_any_names(memory: Memory) -> None:

@@ -214,6 +214,51 @@ def test_a_file_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(parsed) == 1
 
 
+IMPORTING = """
+try:
+    import json as reader
+except ImportError:
+    import pickle as reader
+
+def bring():
+    global late
+    import string as late
+
+class Reading:
+    def read(self, text):
+        def inner():
+            return reader.loads(text)
+        return inner
+
+def capitals(text): return late.capwords(text)
+
+shout = lambda text: late.capwords(text)
+"""
+
+
+def test_a_function_is_compiled_with_what_its_module_imports_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    from jobspan.persist.identity import source
+
+    made = define(IMPORTING)
+    texts = []
+    compile_ = source._compile
+
+    def watched(what: Any, mode: str, flags: int) -> Any:
+        if isinstance(what, str) and not flags & source.ast.PyCF_ONLY_AST:
+            texts.append(what)
+        return compile_(what, mode, flags)
+
+    monkeypatch.setattr(source, "_compile", watched)
+    reading = made.Reading()
+    assert (source_of(made.Reading.read) or "").startswith("def read(self, text):")
+    assert source_of(reading.read("1")) == "def inner():\n    return reader.loads(text)"
+    assert texts == []
+    assert source_of(made.capitals) == "def capitals(text): return late.capwords(text)"
+    assert texts == []
+    assert source_of(made.shout) == "lambda text: late.capwords(text)"  # may be one of several in its line
+    assert texts == [IMPORTING]
+
+
 # Names
 
 

@@ -649,10 +649,13 @@ late = pool.submit(print, "late")
 def test_the_examples_of_the_documentation_run(selenium_pool):
     if selenium_pool.browser != "node":
         pytest.skip("one of the two is enough")
-    first, second = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    warm, first, second = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     said = "import contextlib, io\nsaid = io.StringIO()\nwith contextlib.redirect_stdout(said):\n{}\nsaid.getvalue()"
-    indented = ["".join(f"    {line}\n" for line in each.splitlines()) for each in (first, second)]
+    indented = ["".join(f"    {line}\n" for line in each.splitlines()) for each in (first, second, warm)]
     lines = selenium_pool.run_async(said.format(indented[0])).splitlines()
     assert lines[:2] == ["1024", "[1024, 59049, 1048576]"]
     assert sorted(lines[2:]) == ["(11, 1)", "(12, 4)", "(14, 2)"]
     assert selenium_pool.run_async(said.format(indented[1])).splitlines() == ["1024", "[0, 1, 4, 9, 16]", "27"]
+    count, *workers = selenium_pool.run_async(said.format(indented[2])).splitlines()
+    assert count == "2"
+    assert len([line for line in workers if line.startswith("web-") and " idle " in line]) >= 2

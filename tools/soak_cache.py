@@ -1,14 +1,16 @@
 """Writers of one cache, killed at random moments, and what they leave behind.
 
-`soak_cache.py [--kills N] [--seconds S] [--seed N]`: writers fill a cache with small values and large ones, some with
-limits that evict, some that clear it and replace results; each is killed some hundredths of a second after it began.
-Each entry that is left is then read, and must be right. Then two processes want the same keys for some seconds, and
-none may be computed twice. Fails when a value is wrong or cannot be read, or a process raises or warns.
+`soak_cache.py [--kills N] [--seconds S] [--races N] [--seed N]`: writers fill a cache with small values and large ones,
+some with limits that evict, some that clear it and replace results; each is killed some hundredths of a second after it
+began. Each entry that is left is then read, and must be right. Then two processes want the same keys for some seconds,
+and again from the first key on in so many new caches, while others keep the CPUs busy; no key may be computed twice.
+Fails when a value is wrong or cannot be read, a process raises or warns, or one waits for a minute: it tells where.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import shutil
 import subprocess
@@ -16,12 +18,15 @@ import sys
 import tempfile
 import textwrap
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from jobspan import Memory
 from jobspan.memory.shelf import Handling, Shelf
 
 ROUND = 20
+KEYS = 200
 
 WRITER = textwrap.dedent(
     """
@@ -54,19 +59,21 @@ WRITER = textwrap.dedent(
 
 RACER = textwrap.dedent(
     """
-    import sys, time, warnings
+    import faulthandler, sys, time, warnings
     warnings.simplefilter("error")
     from jobspan import Memory
-    memory = Memory(sys.argv[1], verbose=0)
+    folder, seconds, keys = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
+    memory = Memory(folder, verbose=0)
     @memory.cache(version=1)
     def value(n):
         time.sleep(0.0005)
         return n
     print("ready", flush=True)
     sys.stdin.readline()
-    end = time.monotonic() + float(sys.argv[2])
+    faulthandler.dump_traceback_later(seconds + 60, exit=True)
+    end = time.monotonic() + seconds
     n = 0
-    while time.monotonic() < end:
+    while time.monotonic() < end or n < keys:
         assert value(n) == n
         n += 1
     print(memory.counts.misses, n)
@@ -139,19 +146,32 @@ def check(folder: Path) -> tuple[int, int]:
     return len(rows) - gone, gone
 
 
-def race(seconds: float) -> tuple[int, int]:
-    """Return how many keys two processes computed together, and how many there were."""
+def race(seconds: float, keys: int = 0) -> tuple[int, int]:
+    """Return how many keys two processes computed together, and how many there were: these, and what time allows."""
     folder = tempfile.mkdtemp()
-    racers = [start(RACER, folder, seconds) for _ in range(2)]
+    racers = [start(RACER, folder, seconds, keys) for _ in range(2)]
     for racer in racers:
         assert racer.stdin is not None, "it is a pipe"
         racer.stdin.write("\n")
         racer.stdin.flush()
-    told = [racer.communicate()[0].split() for racer in racers]
+    told = [racer.communicate() for racer in racers]
     shutil.rmtree(folder, ignore_errors=True)
     if any(racer.returncode for racer in racers):
-        raise SystemExit("soak_cache: a racer failed")
-    return sum(int(misses) for misses, _ in told), max(int(keys) for _, keys in told)
+        raise SystemExit("\n".join(["soak_cache: a racer failed", *(said for _, said in told)]))
+    counts = [tuple(map(int, counted.split())) for counted, _ in told]
+    return sum(misses for misses, _ in counts), max(count for _, count in counts)
+
+
+@contextmanager
+def busy(processes: int) -> Iterator[None]:
+    """Keep so many CPUs busy."""
+    running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
 
 
 def main() -> None:
@@ -159,6 +179,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--races", type=int, default=50)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
     print(f"soak_cache: {options.kills} kills, seed {options.seed}", flush=True)
@@ -170,6 +191,12 @@ def main() -> None:
     if computed != keys:
         raise SystemExit(f"soak_cache: {computed} calls of {keys} keys were computed")
     print(f"soak_cache: 2 processes for {options.seconds:g} s on {keys} keys, none computed twice, no error")
+    with busy(2 * (os.cpu_count() or 1)):
+        for number in range(options.races):
+            computed, keys = race(0.0, KEYS)
+            if computed != keys:
+                raise SystemExit(f"soak_cache: {computed} calls of {keys} keys were computed in race {number}")
+    print(f"soak_cache: {options.races} races on {KEYS} keys on busy CPUs, none computed twice, none waited in vain")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def run(effort: Effort) -> Iterator[Row | str]:
         "joblib": ("caching:hit", {"library": "joblib", "calls": 500}),
     }
     figures = side_by_side(layered, effort.few_rounds)
-    yield from rows("hit with in_process=100", "µs", "us", figures, {"joblib": value(2.0)})
+    yield from rows("hit with in_process=100 (CPU)", "µs", "cpu_us", figures, {"joblib": value(2.0)})
     figures = side_by_side(beside("miss", "jobspan", "joblib", "diskcache", calls=300), effort.rounds)
     asked = {"joblib": None, "diskcache": at_most(1.5)}
     yield from rows("miss, small arguments (CPU)", "µs", "cpu_us", figures, asked)

@@ -11,7 +11,7 @@ MORE_US, AGAIN_S = 20.0, 2.0
 
 def run(effort: Effort) -> Iterator[Row]:
     """Compare with joblib's `Memory`, whose files cost too much for as many tasks: figures are per task."""
-    for backend in ("threads", "loky"):
+    for backend in ("sequential", "threads", "loky"):
         options = {"backend": backend, "n_jobs": N_JOBS}
         figures = side_by_side(
             {

@@ -16,7 +16,7 @@ from jobspan.captured import delayed
 from jobspan.config import parallel_backend, parallel_config
 from jobspan.drive import run as drivers
 from jobspan.drive.flow import Run, begin
-from jobspan.drive.straight import run_straight
+from jobspan.drive.straight import run_kept, run_straight
 from jobspan.errors import JobspanError
 from jobspan.follow.listener import Listener
 from jobspan.follow.record import Recorder
@@ -184,9 +184,14 @@ class Parallel(Options):
         """
         if self._straight and PLACE.get().attempt == 1 and not self._is_watched():
             self._record = self._plain_s = None
-            begun = perf_counter()
-            results = run_straight(iterable)
-            self._plain_s = perf_counter() - begun
+            resumption = self._find_resumption()
+            if resumption is None:
+                begun = perf_counter()
+                results = run_straight(iterable)
+                self._plain_s = perf_counter() - begun
+            else:
+                self._record = Recorder(1)
+                results = run_kept(iterable, resumption, self._record)
             self.n_dispatched_tasks = self.n_completed_tasks = len(results)
             return results
         as_list = self._settings.return_as == "list"

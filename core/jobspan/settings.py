@@ -58,7 +58,6 @@ class Settings(NamedTuple):
             and not self.verbose
             and self.timeout_s is None
             and self.deadline_s is None
-            and self.checkpoint is None
             and self.seed is None
             and self.errors == "raise"
             and not self.retries

@@ -109,7 +109,10 @@ def _runs(options: Any) -> int:
 def _verify(options: Any) -> int:
     with _Bar() as bar:
         found = _open(options).verify(bar.show)
-    sys.stdout.write(", ".join(f"{count} {name.replace('_', ' ')}" for name, count in found._asdict().items()) + "\n")
+    counts = {**found._asdict()}
+    places = counts.pop("places")
+    told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+    sys.stdout.write("\n".join([told, *(f"damaged: {place}" for place in places)]) + "\n")
     return 1 if found.damaged else 0
 
 

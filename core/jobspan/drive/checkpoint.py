@@ -6,7 +6,6 @@ Invariant: a result is in the journal once it is 5 ms old and another came; a ta
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import groupby
@@ -143,7 +142,7 @@ class Resumption(Listener):
         self._mirror = mirror
         self._journal: Journal | None = None  # opened with the first tasks: what never begins leaves nothing open
         self._functions: dict[int, tuple[Any, bytes]] = {}
-        self._seen: Counter[bytes] = Counter()
+        self._seen: dict[bytes, int] = {}
         self._unwritten: list[tuple[Key, int, bytes]] = []
         self._written_at = 0.0
         self._keys: dict[int, Key] = {}  # of tasks that were pulled and are not done, by index
@@ -156,12 +155,12 @@ class Resumption(Listener):
         JobspanError
             If the journal cannot be continued, or for a task that could not be known again.
         """
-        if self._journal is None:
-            self._journal = Journal(self._wanted.path, self._mirror)
-            if 0 < self._journal.mean_nbytes < _SMALL_NBYTES:
-                scheduler.pull_ahead()
-        journal = self._journal
-        pairs = [(self._take(journal, index, task), task) for index, task in enumerate(tasks, scheduler.pulled)]
+        is_new = self._journal is None
+        journal = self._open()
+        if is_new and 0 < journal.mean_nbytes < _SMALL_NBYTES:
+            scheduler.pull_ahead()
+        pairs = [(self._key_of(index, task), task) for index, task in enumerate(tasks, scheduler.pulled)]
+        self._keys.update((index, key) for index, (key, _) in enumerate(pairs, scheduler.pulled) if key not in journal)
         for known, group in groupby(pairs, key=lambda pair: pair[0] in journal):
             if known:
                 found = [journal.read(key) for key, _ in group]
@@ -172,25 +171,43 @@ class Resumption(Listener):
             else:
                 scheduler.offer([task for _, task in group], ran_code=ran_code)
 
-    def _take(self, journal: Journal, index: int, task: Task) -> Key:
+    def _open(self) -> Journal:
+        if self._journal is None:
+            self._journal = Journal(self._wanted.path, self._mirror)
+        return self._journal
+
+    def find(self, index: int, task: Task) -> tuple[Any] | None:
+        """The result of a task, if it is known; else it is about to be run.
+
+        Raises
+        ------
+        JobspanError
+            As `offer` does.
+        """
+        journal = self._journal or self._open()
+        key = self._key_of(index, task)
+        if key in journal:
+            return (loads(journal.read(key)),)
+        self._keys[index] = key
+        return None
+
+    def _key_of(self, index: int, task: Task) -> Key:
         if self._wanted.by == "index":
-            key = _BY_INDEX, index
-        else:
-            try:
-                function, args, kwargs = task
-                stream = () if self._seed is None else (self._seed, index)
-                content = digest((self._digest_function(function), args, kwargs, *stream))
-            except Exception as error:
-                raise JobspanError(
-                    f"task {index}, {call_of(task)}, could not be known again when the run is taken up: it cannot be "
-                    f"pickled ({type(error).__name__}: {error}). Write checkpoint=Checkpoint(path, by='index') to go "
-                    f"by its position."
-                ) from error
-            key = content, self._seen[content]
-            self._seen[content] += 1
-        if key not in journal:
-            self._keys[index] = key
-        return key
+            return _BY_INDEX, index
+        try:
+            function, args, kwargs = task
+            stream = () if self._seed is None else (self._seed, index)
+            content = digest((self._digest_function(function), args, kwargs, *stream))
+        except Exception as error:
+            raise JobspanError(
+                f"task {index}, {call_of(task)}, could not be known again when the run is taken up: it cannot be "
+                f"pickled ({type(error).__name__}: {error}). Write checkpoint=Checkpoint(path, by='index') to go "
+                f"by its position."
+            ) from error
+        seen = self._seen
+        ordinal = seen.get(content, 0)
+        seen[content] = ordinal + 1
+        return content, ordinal
 
     def _digest_function(self, function: Any) -> bytes:
         """What a function captures counts as it was when it was first seen."""

@@ -23,6 +23,7 @@ from jobspan.persist.pickling import travels_by_value
 if TYPE_CHECKING:
     from jobspan.memory.explain import Explanation
     from jobspan.memory.memory import Memory
+    from jobspan.memory.store import Store
     from jobspan.memory.table import Table
 
 _NAMES = ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__type_params__")
@@ -35,12 +36,15 @@ class MemorizedFunc:
     ----------
     func : callable
         The function itself.
+    timestamp : float
+        When it was decorated, in seconds since the epoch.
     """
 
     __qualname__: str
 
     def __init__(self, memory: Memory, func: Callable[..., Any], options: Options, handling: Handling) -> None:
         self.func = self.__wrapped__ = func
+        self.timestamp = time.time()
         function, self._args, self._kwargs = unwrap_partial(func)
         self._served = Served(memory, function, options, handling)
         for name in _NAMES:
@@ -137,6 +141,20 @@ class MemorizedFunc:
         return self._served.func_id
 
     @property
+    def func_code_info(self) -> tuple[str, str, int]:
+        """Its source, without decorators; the file; the line of that. ``""``, ``""`` and -1 where there is no code."""
+        code = getattr(self._served.function, "__code__", None)
+        if code is None:
+            return "", "", -1
+        text = next((part.text for part in self._served.identity.parts if part.kind == "function"), "")
+        return text, code.co_filename, code.co_firstlineno
+
+    @property
+    def store_backend(self) -> Store:
+        """Where the entries are, of all functions of its `Memory`."""
+        return self._served.memory.opened()[0]
+
+    @property
     def ignore(self) -> list[str]:
         """Parameters that do not count."""
         return list(self._served.options.ignore)
@@ -173,14 +191,19 @@ class MemorizedFunc:
     # -- how it goes ------------------------------------------------------------------------------------------------
 
     def _make_call(self, args: Any, kwargs: Any) -> tuple[Call, Any, Any]:
-        """The call, and all arguments, those of a partial or a method included."""
-        if self._args or self._kwargs:
-            args, kwargs = (*self._args, *args), {**self._kwargs, **kwargs}
+        """The call, and all arguments."""
+        args, kwargs = self._complete(args, kwargs)
         return self._served.calls.make(args, kwargs), args, kwargs
+
+    def _complete(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """All arguments, those of a partial or a method included."""
+        return (*self._args, *args), {**self._kwargs, **kwargs}
 
     def _obtain(self, args: Any, kwargs: Any, *, shelving: bool) -> Any:
         served = self._served
-        call, args, kwargs = self._make_call(args, kwargs)
+        if self._args or self._kwargs:
+            args, kwargs = self._complete(args, kwargs)
+        call = served.calls.make(args, kwargs)
         found = served.look_up(call, shelving=shelving)
         if found is not NOTHING:
             return found

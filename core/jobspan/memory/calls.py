@@ -21,6 +21,7 @@ _SCHEME = b"jobspan call 1\n"
 _COERCE = Coerce(mmap=True)
 _MARSHAL = 2  # a format without references, as `hashing` uses it
 _PLAIN = b"plain"  # before arguments that are all atoms; no other text begins so
+_MANY, _SHORT = 256, 1 << 10  # so many calls are remembered, of arguments of at most so many bytes
 
 
 class Call:
@@ -32,18 +33,18 @@ class Call:
         The arguments that count, in the order of `Calls.names`.
     code : bytes
         The digest of the function's code.
-    body : bytes
-        Tells the call from all others of the same code.
+    place : tuple of bytes
+        The code's digest, and what tells the call from all others of the same code.
     """
 
-    __slots__ = ("_head", "_key", "_texts", "body", "code", "values")
+    __slots__ = ("_head", "_key", "_texts", "code", "place", "values")
 
     def __init__(
         self, head: Any, code: bytes, values: Sequence[Any], body: bytes, texts: Sequence[bytes] | None
     ) -> None:
         self.values = values
         self.code = code
-        self.body = body
+        self.place = code, body
         self._head = head
         self._texts = texts
         self._key = ""
@@ -53,7 +54,7 @@ class Call:
         """Of its entry."""
         if not self._key:
             found = self._head.copy()
-            found.update(self.body)
+            found.update(self.place[1])
             self._key = found.hexdigest()[:32]
         return self._key
 
@@ -99,6 +100,7 @@ class Calls:
         self._round = dict(round or {})
         self._tol = dict(tol or {})
         self._binder: Binder | None = None
+        self._made: dict[bytes, Call] = {}  # by arguments that are all atoms, as they were given
         if self._ignore or self._round or self._tol:
             self._check()
 
@@ -117,7 +119,7 @@ class Calls:
 
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in self.__dict__.items() if name != "_head"}
-        return {**state, "_binder": None}
+        return {**state, "_binder": None, "_made": {}}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -145,6 +147,7 @@ class Calls:
     def _begin(self, digest: bytes) -> None:
         """Hash once what all keys have in common."""
         self._prepare()
+        self._made = {}
         self._made_for = digest
         said = repr((self.names, sorted(self._round.items()), sorted(self._tol.items())))
         self._head = sha256(_SCHEME + digest + said.encode())
@@ -162,6 +165,21 @@ class Calls:
         digest = self.code.digest()
         if self._binder is None or self._made_for != digest:
             self._begin(digest)
+        made, atoms = self._made, ATOMS
+        if not atoms.issuperset(map(type, args)) or (kwargs and not atoms.issuperset(map(type, kwargs.values()))):
+            return self._make(digest, args, kwargs)
+        given = dumps((args, kwargs) if kwargs else args, _MARSHAL)
+        call = made.get(given)
+        if call is None:
+            call = self._make(digest, args, kwargs)
+            if len(given) <= _SHORT:
+                if len(made) >= _MANY:
+                    made.clear()
+                made[given] = call
+        return call
+
+    def _make(self, digest: bytes, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """The call, which was not made before in this way, or has arguments that may be changed in place."""
         assert self._binder is not None, "it was just made"
         values = self._binder.bind(args, kwargs)
         if self._places is not None:

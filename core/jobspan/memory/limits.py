@@ -12,11 +12,10 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from jobspan.memory.index import Index, find_newest
-from jobspan.memory.near import forget_near
-from jobspan.memory.store import Item, Store
+if TYPE_CHECKING:
+    from jobspan.memory.store import Item, Store
 
 _KEY = 32
 _ROOM = 0.9  # of a limit is left full, so that not every call has to make room
@@ -125,10 +124,12 @@ def choose_victims(
 
 def list_entries(store: Store, folder: str = "") -> Iterator[Kept]:
     """All entries of a store, or of one function; and values without an entry that nobody waits for any more."""
+    from jobspan.memory.index import Index, find_newest
+
     files: dict[tuple[str, str], list[Item]] = defaultdict(list)
     for item in store.list(folder):
         parts = item.name.split("/")
-        if len(parts) == 3 and len(parts[1]) == 1 and len(parts[2]) >= _KEY and parts[2][0] == parts[1]:
+        if len(parts) == 3 and len(parts[1]) == 1 and len(parts[2]) >= _KEY:
             files[parts[0], parts[2][:_KEY]].append(item)
     durations: dict[str, dict[str, float]] = {}
     now = time.time()
@@ -147,6 +148,9 @@ def list_entries(store: Store, folder: str = "") -> Iterator[Kept]:
 
 def remove(store: Store, victims: Iterable[Kept]) -> int:
     """Remove entries, and what the indexes say of them; how many."""
+    from jobspan.memory.index import Index, find_newest
+    from jobspan.memory.near import forget_near
+
     gone: dict[str, set[str]] = defaultdict(set)
     names: list[str] = []
     for victim in victims:

@@ -1,29 +1,27 @@
 """Small things of a folder, many in a file: making a file takes longer than most calls, and a block of a disk at least.
 
-A pack only grows. What is in it is framed, with a checksum, so that a frame that was torn is passed over, and the last
-of a key counts. Removing writes a new pack, and gives it the old one's name; who has added to the old one meanwhile
-notices, as its file has no name any more, and adds to the new one.
+A pack only grows. What is in it is framed, with a checksum, so that a frame that was torn is passed over, one that was
+altered is known as such, and the last of a key counts. Removing writes a new pack, and gives it the old one's name; who
+has added to the old one meanwhile notices, as its file has no name any more, and adds to the new one.
 
-Invariant: what was added is found, in every process, until it is removed; what is found was added whole.
+Invariant: what was added is found, in every process, until it is removed; what is found is as it was added, or is
+`Altered`.
 """
 
 from __future__ import annotations
 
 import os
-import struct
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
-from zlib import crc32
 
+from jobspan.memory.frames import HEAD_BYTES, find_frames, frame, is_of_key
+from jobspan.memory.store import Altered
 from jobspan.persist.locks import find_fcntl
 
-_MARK = b"\xf3JPK"
-_FRAME = struct.Struct("<4sII16sd")  # mark, checksum of what follows, length, key, when
-_SUMMED_FROM = 8
 _MOST_OPEN = 64
 _WASTE, _ENOUGH = 2, 1 << 16  # a pack is written anew when so many times what counts in it is not needed any more
 _NOTED_S = 3600.0  # so often it is written down that something is used
@@ -48,6 +46,7 @@ class _Pack:
         self.inode = facts.st_ino, facts.st_dev
         self.end = self.live = 0  # bytes that were read, and those of them that count
         self.places: dict[bytes, Place] = {}
+        self.altered: dict[bytes, Place] = {}  # whole frames, by the keys that they name
         self.used: dict[bytes, float] = {}
 
     def is_wasteful(self) -> bool:
@@ -67,27 +66,29 @@ class _Pack:
         return True
 
     def _read_on(self, size: int) -> None:
-        data = self.read(self.end, size - self.end)
-        at = 0
-        while at + _FRAME.size <= len(data):
-            mark, checksum, nbytes, key, when = _FRAME.unpack_from(data, at)
-            start = at + _FRAME.size
-            stop = start + nbytes
-            if mark == _MARK and stop > len(data) and data.find(_MARK, at + 1) < 0:
-                break  # it is being written
-            if mark == _MARK and stop <= len(data) and crc32(data[at + _SUMMED_FROM : stop]) == checksum:
-                if nbytes:
-                    before = self.places.get(key)
-                    self.live += nbytes - (0 if before is None else before.nbytes)
-                    self.places[key] = Place(self.end + start, nbytes, when)
-                else:
-                    self.used[key] = max(when, self.used.get(key, 0.0))
-                at = stop
+        frames, nbytes = find_frames(self.read(self.end, size - self.end))
+        for is_whole, start, stop, key, when in frames:
+            if is_whole and stop == start + HEAD_BYTES:
+                self.used[key] = max(when, self.used.get(key, 0.0))
+                continue
+            for known in (self.places, self.altered):
+                if (before := known.pop(key, None)) is not None:
+                    self.live -= before.nbytes
+            if is_whole:
+                place = self.places[key] = Place(self.end + start + HEAD_BYTES, stop - start - HEAD_BYTES, when)
             else:
-                at = data.find(_MARK, at + 1)
-                if at < 0:
-                    at = len(data)
-        self.end += at
+                place = self.altered[key] = Place(self.end + start, stop - start, when)
+            self.live += place.nbytes
+        self.end += nbytes
+
+    def find_altered(self, key: bytes) -> bytes | None:
+        """The key that an altered frame names, if it was one of this key."""
+        if key in self.altered:
+            return key
+        for named, place in self.altered.items():
+            if is_of_key(self.read(place.start, place.nbytes), key):
+                return named
+        return None
 
     def read(self, start: int, nbytes: int) -> bytes:
         """These bytes, or those of them that are there."""
@@ -113,12 +114,14 @@ class Packs:
         self._uses: dict[str, dict[bytes, float]] = {}  # that no pack knows of yet
 
     def read(self, path: str, key: bytes, *, is_use: bool) -> bytes | None:
-        """What has this key in the pack of this name; None if there is nothing."""
+        """What has this key in the pack of this name, an altered frame head and all; None if there is nothing."""
         with self._busy:
             pack = self._current(path)
-            place = None if pack is None else pack.places.get(key)
-            if pack is None or place is None:
+            if pack is None:
                 return None
+            place = pack.places.get(key)
+            if place is None:
+                return _read_altered(path, pack, key)
             if is_use:
                 self._uses.setdefault(path, {})[key] = time.time()
             return _read_at(pack.descriptor, place.nbytes, place.start)
@@ -132,7 +135,7 @@ class Packs:
             If its folder does not exist.
         """
         with self._busy:
-            frames = _frame(key, time.time(), data)
+            frames = frame(key, time.time(), data)
             frames += self._take_uses(path)
             for _ in range(_ATTEMPTS):
                 pack = self._current(path) or self._keep(path, os.open(path, _FLAGS | os.O_CREAT, self._mode))
@@ -144,7 +147,7 @@ class Packs:
             raise OSError(f"{path} is replaced again and again while it is written to")
 
     def list(self, path: str) -> Iterator[tuple[bytes, Place, float]]:
-        """What is in a pack: the key, where it is, and when it was used last."""
+        """What is in a pack, altered or not: the key, where it is, and when it was used last."""
         with self._busy:
             pack = self._current(path)
             if pack is None:
@@ -152,7 +155,7 @@ class Packs:
             uses = self._uses.get(path, {})
             found = [
                 (key, place, max(place.written, pack.used.get(key, 0.0), uses.get(key, 0.0)))
-                for key, place in pack.places.items()
+                for key, place in (*pack.places.items(), *pack.altered.items())
             ]
         yield from found
 
@@ -161,7 +164,11 @@ class Packs:
         gone = set(keys)
         with self._busy, _locked(os.path.dirname(path)):  # who writes it anew may not have added yet what came late
             pack = self._current(path)
-            if pack is not None and not gone.isdisjoint(pack.places):
+            if pack is None:
+                return
+            if pack.altered:
+                gone.update(filter(None, map(pack.find_altered, list(gone))))
+            if not (gone.isdisjoint(pack.places) and gone.isdisjoint(pack.altered)):
                 self._replace(path, pack, gone)
 
     def _tidy(self, path: str) -> None:
@@ -173,11 +180,16 @@ class Packs:
 
     def _replace(self, path: str, pack: _Pack, gone: set[bytes]) -> None:
         frames = []
-        for key, place in pack.places.items():
-            if key not in gone:
-                frames.append(_frame(key, place.written, pack.read(place.start, place.nbytes)))
-                if key in pack.used:
-                    frames.append(_frame(key, pack.used[key], b""))
+        for key, place in sorted((*pack.places.items(), *pack.altered.items()), key=_start_of):
+            if key in gone:
+                continue
+            data = pack.read(place.start, place.nbytes)
+            if key in pack.altered:  # somebody may still ask for it, and hear of it then
+                frames.append(data)
+                continue
+            frames.append(frame(key, place.written, data))
+            if key in pack.used:
+                frames.append(frame(key, pack.used[key], b""))
         beside = f"{path}.{os.urandom(4).hex()}"
         descriptor = os.open(beside, _FLAGS | os.O_CREAT | os.O_EXCL, self._mode)
         try:
@@ -223,7 +235,7 @@ class Packs:
             if pack is not None and key in pack.places:
                 before = max(pack.places[key].written, pack.used.get(key, 0.0))
                 if when - before > _NOTED_S:
-                    frames += _frame(key, when, b"")
+                    frames += frame(key, when, b"")
         return frames
 
     def _current(self, path: str) -> _Pack | None:
@@ -253,9 +265,16 @@ class Packs:
         os.close(self._open.pop(path).descriptor)
 
 
-def _frame(key: bytes, when: float, data: bytes) -> bytes:
-    rest = _FRAME.pack(b"", 0, len(data), key, when)[_SUMMED_FROM:] + data
-    return _MARK + crc32(rest).to_bytes(4, "little") + rest
+def _start_of(item: tuple[bytes, Place]) -> int:
+    return item[1].start
+
+
+def _read_altered(path: str, pack: _Pack, key: bytes) -> Altered | None:
+    named = pack.find_altered(key)
+    if named is None:
+        return None
+    start, nbytes, _ = pack.altered[named]
+    return Altered(pack.read(start, nbytes), f"{path}, bytes {start} to {start + nbytes}")
 
 
 def _read_at(descriptor: int, nbytes: int, start: int) -> bytes:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from jobspan.errors import JobspanError
-from jobspan.memory.store import Item, Store
+from jobspan.memory.store import Altered, Item, Store
 
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 
@@ -115,10 +115,12 @@ class LayeredStore:
     def read(self, name: str, /, *, is_use: bool = False) -> bytes | None:
         """From near, else from far."""
         data = self._near.read(name, is_use=is_use)
-        if data is None:
-            data = self._far.read(name, is_use=is_use)
-            if data is not None:
-                self._near.write(name, data)
+        if data is None or isinstance(data, Altered):
+            far = self._far.read(name, is_use=is_use)
+            if far is not None:
+                if not isinstance(far, Altered):
+                    self._near.write(name, far)
+                return far
         return data
 
     def write(self, name: str, data: bytes, /) -> None:

@@ -16,14 +16,8 @@ from jobspan.memory.calls import Call, Calls
 from jobspan.memory.code import Code
 from jobspan.memory.entry import Entry
 from jobspan.memory.flight import Flight
-from jobspan.memory.index import Index, Record, make_tags
-from jobspan.memory.near import add_near, tags_of
-from jobspan.memory.printing import show_call, show_duration
 from jobspan.memory.results import MemorizedResult
 from jobspan.memory.shelf import Handling, Shelf
-from jobspan.memory.sketches import make_sketches, pack
-from jobspan.memory.sources import write_version
-from jobspan.memory.telling import kind_of, tell
 from jobspan.persist.identity.identify import Identity
 
 if TYPE_CHECKING:
@@ -80,6 +74,7 @@ class Served:
         self.memory = memory
         self.function = function
         self.options = options
+        self._in_process, self._ttl = options.in_process, options.ttl
         self._handling = handling
         code = Code(function, options.depends, options.version, ignore_code=options.ignore_code)
         self.calls = Calls(function, code, options.ignore, options.round, options.tol)
@@ -133,7 +128,7 @@ class Served:
 
     def look_up(self, call: Call, *, shelving: bool, waited: bool = False) -> Any:
         """The result of a call, or a reference to it; `NOTHING` if it is not there."""
-        if self.options.in_process and not shelving:
+        if self._in_process and not shelving:
             value = self._recall(call)
             if value is not NOTHING:
                 return value
@@ -151,6 +146,8 @@ class Served:
             except LookupError:
                 return NOTHING
             if verbose:
+                from jobspan.memory.printing import show_duration
+
                 show_duration(self.function, time.perf_counter() - started, "cache loaded ")
             if self.options.in_process:
                 self._remember(call, value, entry.written)
@@ -162,19 +159,22 @@ class Served:
 
     def _recall(self, call: Call) -> Any:
         """The result, if it is in memory, and may be used; else `NOTHING`."""
-        if self._cleared != self.memory.cleared:
-            self._cleared = self.memory.cleared
-            self._recent.clear()
-        known = (call.code, call.body)
-        found = self._recent.get(known)
+        memory, recent, place = self.memory, self._recent, call.place
+        if self._cleared != memory.cleared:
+            self._cleared = memory.cleared
+            recent.clear()
+        found = recent.get(place)
         if found is None:
             return NOTHING
         written, value = found
-        if self.options.ttl is not None and time.time() - written > self.options.ttl:
-            del self._recent[known]
+        if self._ttl is not None and time.time() - written > self._ttl:
+            recent.pop(place, None)
             return NOTHING
-        self._recent.move_to_end(known)
-        self.memory.counts.hits += 1
+        try:  # noqa: SIM105  suppress() costs a tenth of a hit
+            recent.move_to_end(place)
+        except KeyError:
+            pass  # another thread has just removed it
+        memory.counts.hits += 1
         return value
 
     def find(self, call: Call) -> Entry | None:
@@ -210,6 +210,8 @@ class Served:
         self.shelf.counts.misses += 1
         self.memory.tell_miss(self, call)
         if self.options.verbose > 0:
+            from jobspan.memory.printing import show_call
+
             show_call(self.function, args, kwargs)
         return self.describe(call)
 
@@ -217,11 +219,13 @@ class Served:
         """Keep a result; the result as later calls will have it, and its entry, or None."""
         entry = self.keep(call, value, duration, about, replaces=replaces or self._may_replace())
         if self.options.verbose > 0:
+            from jobspan.memory.printing import show_duration
+
             show_duration(self.function, duration)
         if entry is not None and self._handling.mmap_mode is not None and entry.in_file:
             value = self.shelf.load(call.key, entry)
         if self.options.in_process:
-            self._remember(call, value, time.time())
+            self._remember(call, value, time.time() if entry is None else entry.written)
         return value, entry
 
     def _may_replace(self) -> bool:
@@ -231,6 +235,10 @@ class Served:
     def describe(self, call: Call) -> About:
         """What is told of a call in its entry."""
         import json
+
+        from jobspan.memory.near import tags_of
+        from jobspan.memory.sketches import make_sketches, pack
+        from jobspan.memory.telling import kind_of, tell
 
         sketches = make_sketches(call.values)
         places, packed = pack(sketches)
@@ -257,6 +265,10 @@ class Served:
 
     def _write_down(self, call: Call, entry: Entry, nbytes: int, tags: list[bytes]) -> None:
         """What helps to explain misses."""
+        from jobspan.memory.index import Index, Record, make_tags
+        from jobspan.memory.near import add_near
+        from jobspan.memory.sources import write_version
+
         shelf, code = self.shelf, call.code
         if code not in self._told:
             write_version(shelf.store, shelf.folder, code.hex(), self.identity)
@@ -269,7 +281,7 @@ class Served:
         """Keep a result in memory as well, unless somebody wants to be asked each time."""
         if self.options.validate is not None:
             return
-        self._recent[call.code, call.body] = written, value
+        self._recent[call.place] = written, value
         if len(self._recent) > self.options.in_process:
             self._recent.popitem(last=False)
 
@@ -278,7 +290,7 @@ class Served:
     def forget(self, call: Call) -> bool:
         """Remove a result; whether it was there."""
         self.memory.check_writable()
-        self._recent.pop((call.code, call.body), None)
+        self._recent.pop(call.place, None)
         is_there = self.shelf.find(call.key) is not None
         if is_there:
             self.shelf.forget([call.key])

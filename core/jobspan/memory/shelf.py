@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jobspan.errors import JobspanError, say_once, warn_of_cache
 from jobspan.memory.entry import Entry, Fault, decode, decode_unsigned, encode
 from jobspan.memory.signing import Signer
-from jobspan.memory.store import Store
+from jobspan.memory.store import Altered, Store
 
 if TYPE_CHECKING:
     from jobspan.memory.table import Table
@@ -136,7 +136,7 @@ class Shelf:
                 f"one of their own, Memory(key=...)."
             )
             return
-        self._set_aside(key, data, fault.value)
+        self._set_aside(key, data, f"{fault.value} ({data.place})" if isinstance(data, Altered) else fault.value)
 
     def _set_aside(self, key: str, data: bytes, reason: str) -> None:
         self.counts.damaged += 1

@@ -45,7 +45,7 @@ def version_of(identity: Identity) -> Version:
 
 def write_version(store: Store, folder: str, code: str, identity: Identity) -> None:
     """Keep it, unless that was done."""
-    if store.read(_name(folder, code)) is not None:
+    if read_version(store, folder, code) is not None:
         return
     import json
 
@@ -66,7 +66,7 @@ def read_version(store: Store, folder: str, code: str) -> Version | None:
         known: dict[str, Any] = json.loads(data)
         parts = {(kind, name): (digest, text) for kind, name, digest, text in known["parts"]}
         return Version(parts, known["python"], known["packages"], known["portable"])
-    except (ValueError, KeyError, TypeError):  # a torn file
+    except (ValueError, KeyError, TypeError):  # it was torn, or altered
         return None
 
 

@@ -1,12 +1,13 @@
 """Where entries are kept: bytes under names, and nothing else.
 
-Invariant: what `Store.read` returns was once written whole under this name; a store neither knows nor cares what it is.
+Invariant: what `Store.read` returns was once written whole under this name, or is `Altered`; a store neither knows nor
+cares what it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 
 class Item(NamedTuple):
@@ -26,6 +27,24 @@ class Item(NamedTuple):
     nbytes: int
     written: float
     used: float
+
+
+class Altered(bytes):
+    """What a store has under a name, and knows not to be as it was written: to be set aside, never to be used.
+
+    Attributes
+    ----------
+    place : str
+        Where it lies, for people.
+    """
+
+    place: str
+
+    def __new__(cls, data: bytes, place: str) -> Self:
+        """These bytes, from there."""
+        made = super().__new__(cls, data)
+        made.place = place
+        return made
 
 
 class Store(Protocol):

@@ -19,7 +19,7 @@ from jobspan.memory.near import add_near, tags_of
 from jobspan.memory.shelf import DAMAGED
 from jobspan.memory.signing import Signer
 from jobspan.memory.sketches import unpack_all
-from jobspan.memory.store import Store
+from jobspan.memory.store import Altered, Store
 
 _STRAY_S = 3600.0
 
@@ -40,12 +40,15 @@ class Verified(NamedTuple):
         Entries that somebody else has signed.
     strays : int
         Files that belonged to no entry, or were never finished; they were removed.
+    places : tuple of str
+        Where those that are damaged lay: the file, and the bytes of it where many entries share one.
     """
 
     good: int
     damaged: int
     unknown_key: int
     strays: int
+    places: tuple[str, ...] = ()
 
 
 class Merged(NamedTuple):
@@ -71,12 +74,14 @@ def no_progress(_done: int, _total: int) -> None:
 
 
 def _name(kept: Kept) -> str:
-    return f"{kept.folder}/{kept.key[0]}/{kept.key}"
+    part = kept.names[0].split("/")[1]  # an altered frame may name a key that belongs elsewhere
+    return f"{kept.folder}/{part}/{kept.key}"
 
 
 def verify(store: Store, signer: Signer, progress: Progress = no_progress) -> Verified:
     """Read all entries and values, set aside those that are damaged, sweep, and make the indexes anew."""
-    good = damaged = unknown = 0
+    good = unknown = 0
+    damaged: list[str] = []
     records: dict[str, list[Record]] = defaultdict(list)
     entries = list(list_entries(store))
     for number, kept in enumerate(entries, 1):
@@ -88,7 +93,7 @@ def verify(store: Store, signer: Signer, progress: Progress = no_progress) -> Ve
             good += 1
             records[kept.folder].append(_record(kept, found))
         else:
-            damaged += 1
+            damaged.append(_place(store, kept, data, found))
             if data is not None:
                 store.write(f"{DAMAGED}/{kept.key}", data)
             remove(store, [kept])
@@ -97,7 +102,16 @@ def verify(store: Store, signer: Signer, progress: Progress = no_progress) -> Ve
         Index(store, folder).rebuild(sorted(records[folder], key=lambda record: record.written))
     strays = list(_strays(store))
     store.remove(strays)
-    return Verified(good, damaged, unknown, len(strays))
+    return Verified(good, len(damaged), unknown, len(strays), tuple(damaged))
+
+
+def _place(store: Store, kept: Kept, data: bytes | None, found: Entry | Fault) -> str:
+    """Where what is damaged lies."""
+    if isinstance(data, Altered):
+        return data.place
+    if isinstance(found, Entry):
+        return f"{store.location}/{found.locate()[0]}"
+    return f"{store.location}/{kept.names[0] if data is None else _name(kept)}"
 
 
 def _is_whole(store: Store, entry: Entry) -> bool:
@@ -146,7 +160,7 @@ def merge(
     for number, kept in enumerate(entries, 1):
         name = _name(kept)
         data = there.read(name)
-        if here.read(name) is not None:
+        if _has(here, name):
             present += 1
         elif data is None or (signed := _vouch(kept.key, data, signer, there_signer, trust=trust)) is None:
             refused += 1
@@ -156,9 +170,15 @@ def merge(
         progress(number, len(entries))
     for item in there.list(""):
         parts = item.name.split("/")
-        if len(parts) == 3 and parts[1] == "code" and here.read(item.name) is None:
+        if len(parts) == 3 and parts[1] == "code" and not _has(here, item.name) and _has(there, item.name):
             here.write(item.name, there.read(item.name) or b"")
     return Merged(copied, present, refused)
+
+
+def _has(store: Store, name: str) -> bool:
+    """Whether there is something of this name, and nobody knows that it is not as it was written."""
+    data = store.read(name)
+    return data is not None and not isinstance(data, Altered)
 
 
 def _vouch(key: str, data: bytes, signer: Signer, there: Signer, *, trust: bool) -> bytes | None:

@@ -6,7 +6,6 @@ Invariant: nothing here knows a function; entries are found by listing the store
 from __future__ import annotations
 
 import time
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from jobspan.errors import JobspanError
@@ -18,6 +17,8 @@ from jobspan.memory.store import Store
 from jobspan.units import parse_count, parse_nbytes, parse_seconds
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from jobspan.memory.table import Table
     from jobspan.memory.upkeep import Merged, Progress, Verified
 

@@ -33,6 +33,7 @@ _MARSHAL = 2
 _SHORT = 32  # rows of more, and more bytes, are hashed on their own
 _ROWS = 1 << 12  # of a long row, so many elements are written down at a time
 _WORTH_KEEPING = 16  # objects of fewer parts are taken apart again where they are met again
+_NO_PAIRS = b"D" + dumps([], _MARSHAL)
 _NAMED = type, FunctionType, BuiltinFunctionType  # what many objects share
 _STR, _INT = frozenset({str}), frozenset({int})
 _NO_COERCION = Coerce()
@@ -195,6 +196,8 @@ def _write_flat(obj: Any) -> bytes | None:
     if kind is bytes:
         return dumps(obj, _MARSHAL) if len(obj) <= _SHORT else None
     if kind is dict:
+        if not obj:
+            return _NO_PAIRS
         if len(obj) <= _SHORT and _are_flat(obj.values()) and _can_be_sorted(obj):
             keys = sorted(obj)
             return b"D" + dumps(keys + [obj[key] for key in keys], _MARSHAL)

@@ -19,6 +19,7 @@ from jobspan.persist.culprit import find_culprit, name_kind
 
 loads = pickle.loads
 
+_ATOMS = frozenset({type(None), bool, int, float, str})  # of which nobody has a say, and a pickler costs most
 _NO_FILE = "<dynamic-code>"  # what cloudpickle 3.1.3 writes instead of a file name
 
 BufferSink: TypeAlias = Callable[[pickle.PickleBuffer], object]
@@ -97,6 +98,8 @@ def dumps(
     references : References, optional
         What is referred to instead of pickled.
     """
+    if type(obj) in _ATOMS:
+        return pickle.dumps(obj, 5)
     sink: list[pickle.PickleBuffer] = []
     callback = None if buffer_callback is None else _sort_out(sink, least)
     while True:

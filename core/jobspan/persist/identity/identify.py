@@ -107,6 +107,7 @@ class Identity:
         "_packages",
         "_state",
         "_watch",
+        "_watches",
         "digest",
         "modules",
         "name",
@@ -136,6 +137,7 @@ class Identity:
         self._function: ref[Any] | None = function
         self._state = _state_of(self.function)
         self._watch = watch
+        self._watches = any(watch)
         self._packages: dict[str, str] | None = None
 
     @property
@@ -152,8 +154,13 @@ class Identity:
 
     def is_current(self) -> bool:
         """Whether nothing that it is made of was bound to something else since; always True after a journey."""
-        function = None if self._function is None else self._function()
-        return self._watch.is_current() and (function is None or _is_in(function, self._state))
+        if self._state is not None and self._function is not None and (function := self._function()) is not None:
+            code, defaults, keywords = self._state
+            if function.__code__ is not code or function.__defaults__ is not defaults:
+                return False
+            if function.__kwdefaults__ is not keywords:
+                return False
+        return not self._watches or self._watch.is_current()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Identity) and (self.name, self.digest) == (other.name, other.digest)
@@ -173,13 +180,6 @@ def _state_of(function: Any) -> tuple[Any, Any, Any] | None:
     if not isinstance(function, FunctionType):
         return None
     return function.__code__, function.__defaults__, function.__kwdefaults__
-
-
-def _is_in(function: Any, state: tuple[Any, Any, Any] | None) -> bool:
-    if state is None:
-        return True
-    code, defaults, keywords = state
-    return function.__code__ is code and function.__defaults__ is defaults and function.__kwdefaults__ is keywords
 
 
 class Met(BaseException):

@@ -80,26 +80,48 @@ def _cut(lines: list[str], node: Function) -> str:
     return b"".join([cut[0], *rest]).decode()
 
 
+_NOT_COMPILED = SyntaxError, ValueError, RecursionError, MemoryError
+"""What `compile` raises: ValueError is a null byte's, the last two are what too much nesting raises."""
+
 _BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 
 
 class _Parsed:
-    """A source text, and what it compiles to."""
+    """A source text, and what it compiles to.
 
-    def __init__(self, tree: ast.Module, module: CodeType) -> None:
+    Parameters
+    ----------
+    tree : ast.Module
+        Its syntax.
+    text : str
+        The text.
+    future : int
+        What is to be imported from ``__future__``, as flags of `compile`.
+    """
+
+    def __init__(self, tree: ast.Module, text: str, future: int) -> None:
         self._tree = tree
+        self._text = text
+        self._future = future
         self._nodes: dict[tuple[str, int], list[Function]] = {}
-        for node in _statements(tree):
-            if isinstance(node, _DEFS):
-                first = node.decorator_list[0] if node.decorator_list else node
-                self._nodes.setdefault((node.name, first.lineno), []).append(node)
+        self._around: dict[int, ast.stmt] = {}  # by the id of a definition, the statement of the module that has it
+        for top in tree.body:
+            for node in (top, *_statements(top)):
+                if isinstance(node, _DEFS):
+                    first = node.decorator_list[0] if node.decorator_list else node
+                    self._nodes.setdefault((node.name, first.lineno), []).append(node)
+                    self._around[id(node)] = top
         self._has_lambdas = False
-        self._codes: dict[str, list[CodeType]] = {}
-        for code in _inside(module):
-            self._codes.setdefault(code.co_name, []).append(code)
+        self._inside: dict[int, list[CodeType]] = {}  # what statements of the module compile to
+        self._codes: dict[str, list[CodeType]] | None = None
 
     def find(self, code: CodeType) -> Function | None:
         """The node that `code` was compiled from, or would be if its file had other lines above."""
+        nodes = self._nodes.get((code.co_name, code.co_firstlineno), ())
+        if len(nodes) == 1 and code in self._compile_around(nodes[0]):
+            return nodes[0]
+        if self._codes is None:
+            self._codes = self._compile_all()
         alike = self._codes.get(code.co_name, ())
         for same in alike:
             if same == code:
@@ -108,6 +130,34 @@ class _Parsed:
             if moved.co_qualname == code.co_qualname and _move(code, moved.co_firstlineno) == moved:
                 return self._node_of(moved)
         return None
+
+    def _compile_around(self, node: Function) -> list[CodeType]:
+        """The functions in the statement of the module that has this definition; none if it cannot stand alone."""
+        top = self._around.get(id(node))
+        if top is None:  # a lambda's, which may be one of several in its line
+            return []
+        found = self._inside.get(id(top))
+        if found is None:
+            try:
+                alone = ast.Module([*_imports(self._tree), top], [])  # what is imported is called by other instructions
+                found = list(_inside(_compile(alone, "exec", self._future)))
+            except _NOT_COMPILED:
+                found = []
+            self._inside[id(top)] = found
+        return found
+
+    def _compile_all(self) -> dict[str, list[CodeType]]:
+        """All functions by their names; none if the text cannot be compiled."""
+        codes: dict[str, list[CodeType]] = {}
+        for flags in (self._future, self._future | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT):  # a notebook's cell may await
+            try:
+                module = _compile(self._text, "exec", flags)
+            except _NOT_COMPILED:
+                continue
+            for code in _inside(module):
+                codes.setdefault(code.co_name, []).append(code)
+            break
+        return codes
 
     def _find_lambdas(self) -> None:
         """They may be anywhere, so this takes long, and is only done when one is asked for."""
@@ -134,6 +184,16 @@ def _statements(node: Any) -> Iterator[ast.stmt]:
             if isinstance(each, ast.stmt):
                 yield each
             yield from _statements(each)
+
+
+def _imports(node: Any) -> Iterator[ast.stmt]:
+    """What a module imports itself, rather than functions or classes in it."""
+    for name in _BLOCKS:
+        for each in getattr(node, name, ()):
+            if isinstance(each, ast.Import | ast.ImportFrom):
+                yield each
+            elif not isinstance(each, (*_DEFS, ast.ClassDef)):
+                yield from _imports(each)
 
 
 def _inside(code: CodeType) -> Iterator[CodeType]:
@@ -205,12 +265,10 @@ def _parse(text: str, future: int) -> _Parsed | None:
 
 
 def _parse_anew(text: str, future: int) -> _Parsed | None:
-    for flags in (future, future | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT):  # a notebook's cell may await
-        try:
-            return _Parsed(_compile(text, "exec", flags | ast.PyCF_ONLY_AST), _compile(text, "exec", flags))
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue  # ValueError is a null byte's, the last two are what too much nesting raises
-    return None
+    try:
+        return _Parsed(_compile(text, "exec", future | ast.PyCF_ONLY_AST), text, future)
+    except _NOT_COMPILED:
+        return None
 
 
 def _compile(what: str | ast.AST, mode: str, flags: int) -> Any:
