@@ -53,7 +53,8 @@ def cancelled() -> WebFuture[Any]:
 
 
 def test_the_public_names_are_found_when_they_are_used() -> None:
-    assert {*jobspan.web.__all__} == {"WebFuture", "WebWorkerExecutor", "as_completed", "wait"}
+    executors = {"WebFuture", "WebWorkerExecutor", "as_completed", "wait"}
+    assert {*jobspan.web.__all__} == executors | {"WorkerState", "stop", "warm", "workers"}
     assert set(jobspan.web.__all__) <= set(dir(jobspan.web))
     assert all(getattr(jobspan.web, name).__doc__ for name in jobspan.web.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

@@ -4,8 +4,8 @@ import { isMainThread, Worker, workerData } from "node:worker_threads";
 
 const [source] = process.argv.slice(2);
 const mailbox = (0, eval)(readFileSync(source, "utf8"));
-const COUNT = 4000;
-const SIZES = [0, 1, 10, 1000, 70_000, 300_000, 1 << 20, 3 << 20];
+const COUNT = 800;
+const SIZES = [0, 1, 10, 1000, 70_000, 300_000, 1 << 20, 3 << 20]; // below, at and above what a mailbox holds
 const size = (i) => SIZES[(i * 7919) % SIZES.length] + (i % 3);
 
 if (isMainThread) {
