@@ -97,6 +97,8 @@ def test_where_no_image_can_be_made_workers_boot_by_themselves_and_it_is_said(se
 @run_in_pyodide(packages=["jobspan", "pytest"])
 async def test_an_image_is_kept_for_the_next_visit_and_a_wrong_one_is_not_used(selenium):
     import asyncio
+    import os
+    import time
 
     import js
     import pytest
@@ -127,6 +129,7 @@ async def test_an_image_is_kept_for_the_next_visit_and_a_wrong_one_is_not_used(s
     folder = await own.getDirectoryHandle("images", create=True)
     for entry in await kept():
         await folder.removeEntry(entry)
+    os.environ["TOKEN"] = "a secret of the page " + str(time.time())
     first = await look()
     for _ in range(100):  # it is written while the workers go on
         if await kept() == [name]:
@@ -134,6 +137,9 @@ async def test_an_image_is_kept_for_the_next_visit_and_a_wrong_one_is_not_used(s
         await asyncio.sleep(0.1)
     file = await (await folder.getFileHandle(name)).getFile()
     assert file.size > 10_000_000
+    kept_bytes = (await file.arrayBuffer()).to_bytes()
+    assert b"jobspan.web.serve" in kept_bytes
+    assert os.environ.pop("TOKEN").encode() not in kept_bytes
     images._found.clear()  # as after a reload
     assert await look() == first
     # Of another build, or torn by who knows what.

@@ -128,7 +128,7 @@ renew, set_up
   }
 
   async function makeImage(load, environment, compiled) {
-    const mother = await load({ _makeSnapshot: true });
+    const mother = await load({ _makeSnapshot: true, env: { HOME: "/home/pyodide" } }); // not the caller's
     writeFiles(mother, environment);
     mother.globals.set("home", environment.home);
     mother.runPython(PREPARE);
