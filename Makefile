@@ -21,14 +21,16 @@ SERVE ?= 1
 PYODIDE_TESTS ?= $(filter-out tests/test_interrupt.py, $(wildcard tests/test_*.py)) tests/contract tests/schedule
 
 LITE_TESTS := tests_pyodide/test_jupyterlite.py
+# What differs most between browsers: waiting, workers in workers, images of memory and where they are kept.
+FIREFOX_BRIEF := $(addprefix tests_pyodide/,test_waiting.py test_nested_workers.py test_images.py)
 
 CORE := $(shell find core -type f -not -name '*.pyc' 2>/dev/null) pyproject.toml $(wildcard README.md LICENSE)
 
-.PHONY: help setup system demo site serve jupyterlite serve-jupyterlite lint test test-native test-pythons nogil-python test-nogil test-sklearn soak test-in-pyodide test-node test-chrome test-jupyterlite quick test-all bench clean FORCE
+.PHONY: help setup system demo site serve jupyterlite serve-jupyterlite lint test test-native test-pythons nogil-python test-nogil test-sklearn soak test-in-pyodide test-node test-chrome test-firefox test-firefox-brief test-jupyterlite quick test-all bench clean FORCE
 
 help:
 	@echo "make demo     the same script natively, in Pyodide under node and in Chromium: one table, then the page (SERVE=0: no page)"
-	@echo "make test     lint, types and all tests, natively, in Pyodide under node and in Chromium"
+	@echo "make test     lint, types and all tests, natively, in Pyodide under node, in Chromium and in Firefox"
 	@echo "make jupyterlite   a JupyterLite site with jobspan and the example notebooks, which needs no network: $(LITE)/site"
 	@echo "make quick    lint, native tests and a smoke test in Pyodide"
 	@echo "make soak     random concurrent use for SOAK_MINUTES=$(SOAK_MINUTES), watching for hangs and leaks"
@@ -153,9 +155,11 @@ lint: .venv/.installed
 	$(PY) -m mypy --strict core
 	.venv/bin/lint-imports
 
-# Looked at when it is used, after setup may have installed Chromium.
+# Looked at when they are used, after setup may have installed browsers.
 NOGIL_PYTHON = $(shell tools/find_python.sh --nogil $(NOGIL_FOLDER) 2>/dev/null)
-SUITES = native $(and $(NOGIL_PYTHON),nogil) $(if $(PYODIDE_TESTS),in-pyodide) node $(if $(and $(shell command -v chromium),$(shell command -v chromedriver)),chrome jupyterlite)
+# 153 is the first that has JSPI.
+FIREFOX = $(shell firefox-esr --version 2>/dev/null | awk 'int($$3) >= 153')
+SUITES = native $(and $(NOGIL_PYTHON),nogil) $(if $(PYODIDE_TESTS),in-pyodide) node $(if $(and $(shell command -v chromium),$(shell command -v chromedriver)),chrome jupyterlite) $(if $(FIREFOX),firefox-brief)
 
 test-native: setup
 	$(PYTEST) tests --junitxml=build/reports/native.xml
@@ -168,6 +172,13 @@ test-node: setup
 
 test-chrome: setup $(VENDOR)/codemirror.js
 	$(PYTEST) tests_pyodide --ignore=$(LITE_TESTS) --rt chrome --junitxml=build/reports/chrome.xml
+
+# The whole suite, but for the pages that are driven in Chromium alone; make test has the brief one.
+test-firefox: setup
+	$(PYTEST) tests_pyodide --ignore=$(LITE_TESTS) --rt firefox --junitxml=build/reports/firefox.xml
+
+test-firefox-brief: setup
+	$(PYTEST) $(FIREFOX_BRIEF) --rt firefox --junitxml=build/reports/firefox-brief.xml
 
 test-jupyterlite: jupyterlite
 	$(PYTEST) $(LITE_TESTS) --rt chrome --junitxml=build/reports/jupyterlite.xml
@@ -221,6 +232,7 @@ test-sklearn: setup
 	nice $(PY) tools/sklearn_suite.py
 
 test-all: test test-pythons test-sklearn
+	$(if $(FIREFOX),$(MAKE) --no-print-directory test-firefox && $(PY) tools/check_suites.py build/reports $(SUITES) firefox)
 	$(PY) tools/demo_table.py
 
 clean:

@@ -1,4 +1,4 @@
-"""pytest-pyodide on the distribution in build/pyodide: node or Chromium (`--rt node`, `--rt chrome`).
+"""pytest-pyodide on the distribution in build/pyodide: node, Chromium or Firefox (`--rt node`, `chrome`, `firefox`).
 
 Invariant: nothing is asked from outside this machine; the servers listen on 127.0.0.1 alone.
 """
@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from firefox import Firefox
 from page_driver import make_site
 from pytest_pyodide import get_global_config
-from pytest_pyodide.runner import NodeRunner
+from pytest_pyodide.runner import NodeRunner, SeleniumFirefoxRunner
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVER = Path(__file__).with_name("page_server.py")
@@ -98,6 +99,18 @@ def node_ends_with_its_workers() -> Iterator[None]:
     """End node by hanging up: at the end of its input it would wait for workers that are still alive."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(NodeRunner, "quit", lambda runner: runner.p.close(force=True))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def firefox_is_driven_without_geckodriver() -> Iterator[None]:
+    """Put our Firefox in the place of selenium's, which needs a program that Debian does not have."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            SeleniumFirefoxRunner,
+            "get_driver",
+            lambda _runner, jspi=False: Firefox(get_global_config().get_flags("firefox")),
+        )
         yield
 
 

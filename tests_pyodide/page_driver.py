@@ -271,13 +271,13 @@ def serving(site: Path, *options: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def browsing() -> Iterator[webdriver.Chrome]:
+def browsing(*flags: str) -> Iterator[webdriver.Chrome]:
     """Start a Chromium with a profile of its own."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        for flag in [*FLAGS.split(), ALONE, f"--user-data-dir={profile}"]:
+        for flag in [*FLAGS.split(), ALONE, f"--user-data-dir={profile}", *flags]:
             options.add_argument(flag)
         driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
         try:

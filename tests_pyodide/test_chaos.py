@@ -107,7 +107,6 @@ def test_a_run_goes_on_while_its_page_is_hidden(request, runtime):
     selenium.run_js(f"self.hidden = pyodide.runPythonAsync({textwrap.dedent(start)!r} + '\\nawait run()')")
     driver.switch_to.new_window("tab")
     try:
-        selenium.driver.implicitly_wait(3)
         driver.get("about:blank")
         driver.execute_async_script("setTimeout(arguments[0], 2500)")
     finally:

@@ -18,8 +18,8 @@ async def test_stop_ends_a_call_that_blocks_and_brings_what_was_finished(seleniu
     def note(event):
         if event.kind == "done":
             done.append(event.index)
-        if len(done) == 4:
-            js.setTimeout(create_once_callable(jobspan.web.stop), 0)
+            if len(done) == 4:
+                js.setTimeout(create_once_callable(jobspan.web.stop), 0)
 
     call = Parallel(n_jobs=2, backend="web", batch_size=1, on_event=note)
     with pytest.raises(KeyboardInterrupt) as caught:

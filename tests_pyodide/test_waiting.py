@@ -104,6 +104,23 @@ def test_the_input_may_be_slow(selenium):
     assert Parallel(n_jobs=2, backend="web")(slow_input()) == [0, 1, 2, 3]
 
 
+@run_in_pyodide(packages=["jobspan", "pytest"])
+async def test_six_workers_are_at_work_at_the_same_time(selenium):
+    import time
+
+    from jobspan import Parallel, delayed, web
+    from jobspan.web.pool import shared_pool
+
+    shared_pool().shutdown()
+    assert await web.warm(6) == 6
+    events = []
+    call = Parallel(n_jobs=6, backend="web", batch_size=1, on_event=events.append)
+    assert await call.gather(delayed(time.sleep)(0.1) for _ in range(12)) == [None] * 12
+    assert len({event.worker for event in events if event.kind == "done"}) == 6
+    assert call(delayed(pow)(i, 2) for i in range(50)) == [i * i for i in range(50)]
+    shared_pool().shutdown()
+
+
 def test_runs_in_sequence_where_it_cannot_block(selenium, runtime):
     if runtime == "node":
         pytest.skip("node can block: see test_blocking.py")

@@ -22,6 +22,8 @@ def main() -> None:
         sys.exit(f"These suites can run here, and ran no test: {', '.join(idle)} (reports in {folder}).")
     if "chrome" not in suites:
         print("The suite in Chromium was left out: chromium and chromedriver are not on PATH.")
+    if not {"firefox", "firefox-brief"} & set(suites):
+        print("The tests in Firefox were left out: there is no firefox-esr of version 153 or newer on PATH.")
 
 
 if __name__ == "__main__":

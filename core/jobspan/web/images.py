@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from typing import Any
 
-from jobspan.web.link import source, worker_script
+from jobspan.web.link import evaluate, worker_script
 
 PACKAGES = ("jobspan", "cloudpickle")
 """What every worker imports."""
@@ -25,12 +25,10 @@ _found: dict[str, Any] = {}
 
 def find(index_url: str) -> Any:
     """What `images.js` makes for the packages as they are now, one for all pools."""
-    from pyodide.code import run_js
-
     name = _name(index_url)
     found = _found.get(name) if name else None
     if found is None:
-        found = _found[name] = run_js(source("images.js"))(name)
+        found = _found[name] = evaluate("images.js")(name)
     return found
 
 

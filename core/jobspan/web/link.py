@@ -11,12 +11,28 @@ from typing import Any
 
 import pyodide_js
 from pyodide.code import run_js
+from pyodide.ffi import JsException
+
+from jobspan.errors import WorkerBootError
 
 
 @cache
 def link() -> Any:
     """The object that `link.js` makes."""
-    return run_js(source("link.js"))(pyodide_js.FS, run_js(source("mailbox.js")))
+    return evaluate("link.js")(pyodide_js.FS, evaluate("mailbox.js"))
+
+
+def evaluate(name: str) -> Any:
+    """The value of a file of JavaScript."""
+    try:
+        return run_js(source(name))
+    except JsException as error:
+        if error.name != "EvalError":
+            raise
+        raise WorkerBootError(
+            "no worker can start: this page's Content-Security-Policy keeps jobspan's JavaScript from being run. "
+            "Its script-src needs 'unsafe-eval', and its worker-src blob:."
+        ) from None
 
 
 @cache
