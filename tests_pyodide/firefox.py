@@ -128,6 +128,10 @@ class Firefox:
         text = answer["result"].get("value")
         return None if text is None else json.loads(text)
 
+    def execute_script(self, script: str) -> object:
+        """Run a script in the page and return what it returns."""
+        return self.execute_async_script(f"arguments[0]((function () {{\n{script}\n}})())")
+
     def get_log(self, _kind: str) -> list[dict[str, str]]:
         """What was logged since the last time, by workers too."""
         self._send("browsingContext.getTree")  # its answer comes after all that was logged before

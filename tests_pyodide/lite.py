@@ -67,7 +67,7 @@ MODEL = "jupyterapp.shell.currentWidget.content.model"
 # The notebook is there, and its kernel too.
 SHOWN = """
 const shown = window.jupyterapp?.shell?.currentWidget;
-return shown?.content?.model && shown.sessionContext?.isReady && document.querySelector(".jp-Notebook .jp-Cell");
+return shown?.content?.model && shown.sessionContext?.isReady && !!document.querySelector(".jp-Notebook .jp-Cell");
 """
 
 

@@ -1,15 +1,17 @@
-"""jobspan in JupyterLite in Chromium: by the kernel API, and by what a user sees and clicks in a notebook.
+"""jobspan in JupyterLite, in Chromium and Firefox: by the kernel API, and by what a user sees and clicks in a notebook.
 
-Invariant: one browser, few kernels; each test uses the kernel that the one before it has left, with names of its own.
+Invariant: one Chromium, few kernels; each test uses the kernel that the one before it has left, with names of its own.
 """
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lite import ROOT, Lite, Notebook, browsing, hosts, serving
+from firefox import Firefox
+from lite import ROOT, TIME_LIMIT_S, Lite, Notebook, browsing, hosts, serving
 from selenium.webdriver.common.by import By
 
 SITE = ROOT / "build/jupyterlite/site"
@@ -312,14 +314,45 @@ def packages() -> dict:
     return json.loads((SITE / "static/pyodide/pyodide-lock.json").read_text())["packages"]
 
 
+NO_NUMPY = "the example needs numpy for Pyodide, which npm does not have: set PYODIDE_WHEELS to a folder of it"
+
+
 def test_the_example_prints_what_it_prints_natively(lite: Lite) -> None:
     if "numpy" not in packages():
-        pytest.skip(
-            "the example needs numpy for Pyodide, which npm does not have: set PYODIDE_WHEELS to a folder of it"
-        )
+        pytest.skip(NO_NUMPY)
     notebook = Notebook(lite.driver, lite.address)
     notebook.open(EXAMPLE.name)
     notebook.run_cells()
+    check_example(notebook)
+
+
+class NotebookInFirefox(Notebook):
+    """What drives Firefox here knows no mouse: the command of the menu's "Run All Cells" is called."""
+
+    def run_cells(self) -> None:
+        run = "jupyterapp.commands.execute('notebook:run-all-cells')"
+        self.driver.execute_async_script(f"{run}.then(() => arguments[0](null))")
+
+
+def test_the_example_prints_the_same_in_firefox() -> None:
+    if "numpy" not in packages():
+        pytest.skip(NO_NUMPY)
+    if shutil.which("firefox-esr") is None:
+        pytest.skip("there is no firefox-esr on PATH")
+    with serving(SITE) as address:
+        driver = Firefox()
+        try:
+            driver.set_script_timeout(TIME_LIMIT_S)
+            notebook = NotebookInFirefox(driver, address)
+            notebook.open(EXAMPLE.name)
+            notebook.run_cells()
+            check_example(notebook)
+        finally:
+            driver.quit()
+
+
+def check_example(notebook: Notebook) -> None:
+    """Compare what is in the page, when all has run, with what is in the file: the native outputs."""
     notebook.wait_idle()
     cells = [cell for cell in json.loads(EXAMPLE.read_text())["cells"] if cell["cell_type"] == "code"]
     for cell, outputs in zip(cells, notebook.outputs(), strict=False):  # the last run has added an empty cell
