@@ -1,11 +1,14 @@
-"""Firefox, driven over WebDriver BiDi, which it speaks itself: no geckodriver is needed.
+"""Firefox, driven by Marionette, the protocol that it speaks itself: geckodriver only translates to it.
 
-Invariant: each browser has a new profile, which is removed with it, and reaches no host but this machine.
+Invariant: each browser has a new profile, which is removed with it, and reaches no host but this machine. It is not
+WebDriver BiDi, which needs no geckodriver either: in a session of that, `new Worker` in a worker of Firefox 153 now and
+then never returns.
 """
 
 import itertools
 import json
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -13,11 +16,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
-import websocket
-
 STARTING_TIME_LIMIT_S = 60
 # What a command may take beyond the time limit of its script.
-SPARE_S = 10
+SPARE_S = 60
 # Everything but this machine is asked for at a proxy that does not exist; what Firefox asks for by itself is off.
 PREFERENCES = {
     "network.proxy.type": 1,
@@ -37,11 +38,9 @@ PREFERENCES = {
     "extensions.update.enabled": False,
     "services.settings.server": "data:,#remote-settings-dummy/v1",
     "toolkit.telemetry.enabled": False,
+    "marionette.port": 0,  # any that is free
+    "devtools.console.stdout.content": True,
 }
-SEVERITIES = {"debug": "DEBUG", "info": "INFO", "warn": "WARNING", "error": "SEVERE"}
-CALL = """() => new Promise((resolve) => (function () {
-%s
-})(resolve)).then((value) => JSON.stringify(value))"""
 
 
 class Firefox:
@@ -52,91 +51,82 @@ class Firefox:
         wanted = PREFERENCES | dict(preferences or {})
         lines = (f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in wanted.items())
         (self.profile / "user.js").write_text("".join(lines))
-        self.logged: list[dict[str, str]] = []
         self.numbers = itertools.count(1)
         self.time_limit_s = 20.0
-        self.process = subprocess.Popen(
-            [
-                shutil.which("firefox-esr") or "firefox",
-                *("--headless", "--no-remote", "--profile", self.profile, "--remote-debugging-port", "0", *flags),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        console = self.profile / "console.txt"
+        program = shutil.which("firefox-esr") or "firefox"
+        with console.open("w") as file:
+            self.process = subprocess.Popen(
+                [program, "--headless", "--no-remote", "--profile", self.profile, "--marionette", *flags],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.DEVNULL,
+            )
+        self.console = console.open(errors="replace")
         try:
-            self.socket = websocket.create_connection(self._address(), suppress_origin=True)
-            self._send("session.new", capabilities={})
-            self._send("session.subscribe", events=["log.entryAdded"])
-            self.current_window_handle = self._send("browsingContext.getTree")["contexts"][0]["context"]
+            self.socket = socket.create_connection(("127.0.0.1", self._port()))
+            self.answers = self.socket.makefile("rb")
+            self._receive()  # it greets
+            self._send("WebDriver:NewSession")
+            self.set_script_timeout(self.time_limit_s)
         except BaseException:
             self._kill()
             raise
 
-    def _address(self) -> str:
+    def _port(self) -> int:
         """Wait until Firefox has written where it listens."""
-        file = self.profile / "WebDriverBiDiServer.json"
+        file = self.profile / "MarionetteActivePort"
         late = time.monotonic() + STARTING_TIME_LIMIT_S
-        while True:
-            try:
-                server = json.loads(file.read_text())
-            except (FileNotFoundError, json.JSONDecodeError):  # not there, or not yet whole
-                if self.process.poll() is not None or time.monotonic() > late:
-                    raise TimeoutError(f"Firefox has not started: exit code {self.process.poll()}.") from None
-                time.sleep(0.05)  # a file can only be looked for
-            else:
-                return f"ws://{server['ws_host']}:{server['ws_port']}/session"
+        while not (file.is_file() and (port := file.read_text())):
+            if self.process.poll() is not None or time.monotonic() > late:
+                raise TimeoutError(f"Firefox has not started: exit code {self.process.poll()}.")
+            time.sleep(0.05)  # a file can only be looked for
+        return int(port)
 
-    def _send(self, method: str, **parameters: object) -> dict:
+    def _receive(self) -> object:
+        """The next message: its length, a colon, and JSON."""
+        size = b""
+        while (byte := self.answers.read(1)) != b":":
+            if not byte:
+                raise ConnectionError("Firefox has ended.")
+            size += byte
+        return json.loads(self.answers.read(int(size)))
+
+    def _send(self, name: str, **parameters: object) -> dict:
         """Send a command and return its result."""
-        number = next(self.numbers)
+        message = json.dumps([0, next(self.numbers), name, parameters]).encode()
         self.socket.settimeout(self.time_limit_s + SPARE_S)
-        self.socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
-        while True:
-            try:
-                answer = json.loads(self.socket.recv())
-            except websocket.WebSocketTimeoutException:
-                raise TimeoutError(f"Firefox has not answered {method} within {self.time_limit_s} s.") from None
-            if answer.get("id") == number:
-                break
-            if answer.get("method") == "log.entryAdded":
-                entry = answer["params"]
-                self.logged.append({"level": SEVERITIES[entry["level"]], "message": entry["text"] or ""})
-        if answer["type"] == "error":
-            raise RuntimeError(f"{method}: {answer['error']}: {answer['message']}")
-        return answer["result"]
+        self.socket.sendall(b"%d:%b" % (len(message), message))
+        _, _, error, result = self._receive()
+        if error:
+            raise RuntimeError(f"{name}: {error['error']}: {error['message']}")
+        return result
 
     def get(self, address: str) -> None:
-        self._send("browsingContext.navigate", context=self.current_window_handle, url=address, wait="complete")
+        self._send("WebDriver:Navigate", url=address)
 
     def refresh(self) -> None:
-        self._send("browsingContext.reload", context=self.current_window_handle, wait="complete")
+        self._send("WebDriver:Refresh")
 
     def set_script_timeout(self, seconds: float) -> None:
         self.time_limit_s = seconds
+        self._send("WebDriver:SetTimeouts", script=int(1000 * seconds))
 
     def execute_async_script(self, script: str) -> object:
         """Run a script in the page and return what it calls its last argument with."""
-        answer = self._send(
-            "script.callFunction",
-            functionDeclaration=CALL % script,
-            awaitPromise=True,
-            target={"context": self.current_window_handle},
-        )
-        if answer["type"] == "exception":
-            raise RuntimeError(answer["exceptionDetails"]["text"])
-        text = answer["result"].get("value")
-        return None if text is None else json.loads(text)
+        return self._send("WebDriver:ExecuteAsyncScript", script=script, args=[], sandbox=None)["value"]
 
     def execute_script(self, script: str) -> object:
         """Run a script in the page and return what it returns."""
-        return self.execute_async_script(f"arguments[0]((function () {{\n{script}\n}})())")
+        return self._send("WebDriver:ExecuteScript", script=script, args=[], sandbox=None)["value"]
 
     def get_log(self, _kind: str) -> list[dict[str, str]]:
-        """What was logged since the last time, by workers too."""
-        self._send("browsingContext.getTree")  # its answer comes after all that was logged before
-        logged, self.logged = self.logged, []
-        return logged
+        """What was written to the console since the last time, by workers too."""
+        return [{"message": line} for line in self.console.read().splitlines()]
+
+    @property
+    def current_window_handle(self) -> str:
+        return self._send("WebDriver:GetWindowHandle")["value"]
 
     @property
     def switch_to(self) -> Self:
@@ -144,20 +134,21 @@ class Firefox:
 
     def new_window(self, kind: str) -> None:
         """Open another page before the present one."""
-        self.current_window_handle = self._send("browsingContext.create", type=kind)["context"]
+        self.window(self._send("WebDriver:NewWindow", type=kind, focus=True)["handle"])
 
     def window(self, handle: str) -> None:
-        self._send("browsingContext.activate", context=handle)
-        self.current_window_handle = handle
+        self._send("WebDriver:SwitchToWindow", handle=handle, focus=True)
 
     def close(self) -> None:
-        self._send("browsingContext.close", context=self.current_window_handle)
+        self._send("WebDriver:CloseWindow")
 
     def quit(self) -> None:
+        self.answers.close()
         self.socket.close()
         self._kill()
 
     def _kill(self) -> None:
         self.process.kill()
         self.process.wait()
+        self.console.close()
         shutil.rmtree(self.profile, ignore_errors=True)  # its own processes may still be writing
