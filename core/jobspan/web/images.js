@@ -1,5 +1,5 @@
 // The caller's JavaScript for memory images: what a worker has booted, for others to begin with. An expression for
-// pyodide.code.run_js. An image is { snapshot, module }: Python's memory with jobspan imported, and the compiled runtime.
+// pyodide.code.run_js. An image is { snapshot }: Python's memory with jobspan imported.
 // Invariant: one worker makes an image while the others wait for it; whoever cannot have one boots by itself.
 (() => {
   const FOLDER = "images";

@@ -77,9 +77,6 @@ renew, set_up
       run = serve.make_runner(name, started, reply);
       learn = serve.learn_constants;
       post({ type: "ready", memory: memory() });
-      // The browser's copy of the image, 30 MB, would stay until the garbage collector comes by, which an idle worker
-      // seldom sees. This much memory, asked for and never touched, calls it.
-      if ((image || makes) && !threads) setTimeout(() => new ArrayBuffer(64 << 20), 0);
     },
 
     async reproduce({ environment }) {
@@ -106,35 +103,32 @@ renew, set_up
 
   // Python from an image, which another worker has made or this one makes; by itself where that does not work.
   async function boot(load, environment, image, makes) {
-    const compiled = shareCompiled(image?.module);
     try {
       if (makes) {
-        image = await makeImage(load, environment, compiled);
+        image = await makeImage(load, environment);
         port.postMessage({ type: "image", image }); // with what a mailbox cannot take
       }
       if (image) {
-        const bytes = image.snapshot.arrayBuffer ? await image.snapshot.arrayBuffer() : image.snapshot.slice().buffer;
-        const copy = await load({ _loadSnapshot: new Uint8Array(bytes) });
-        delete copy._api.config._loadSnapshot;
-        bytes.transfer?.(0); // gives memory back at once, if it is JavaScript's own
+        const { snapshot } = image;
+        const bytes = snapshot.arrayBuffer ? new Uint8Array(await snapshot.arrayBuffer()) : snapshot.slice();
+        const copy = await load({ _loadSnapshot: bytes });
+        delete copy._api.config._loadSnapshot; // which would keep them in memory
         return copy;
       }
     } catch (error) {
       post({ type: "imageless", reason: String(error) });
-    } finally {
-      compiled.restore();
     }
     return load({});
   }
 
-  async function makeImage(load, environment, compiled) {
+  async function makeImage(load, environment) {
     const mother = await load({ _makeSnapshot: true, env: { HOME: "/home/pyodide" } }); // not the caller's
     writeFiles(mother, environment);
     mother.globals.set("home", environment.home);
     mother.runPython(PREPARE);
     for (const name of Object.keys(mother.loadedPackages)) delete mother.loadedPackages[name];
     const snapshot = mother.makeMemorySnapshot();
-    return { snapshot: shareBytes(snapshot), module: compiled.module() };
+    return { snapshot: shareBytes(snapshot) };
   }
 
   // Bytes that many workers can read, and that are sent to them without being copied.
@@ -143,36 +137,6 @@ renew, set_up
     const shared = new Uint8Array(new SharedArrayBuffer(bytes.length));
     shared.set(bytes);
     return shared;
-  }
-
-  // Takes the runtime as another worker has compiled it, or keeps what this one compiles.
-  function shareCompiled(given) {
-    const { instantiate, instantiateStreaming } = WebAssembly;
-    const { fetch } = globalThis;
-    let seen = given;
-    if (given) {
-      // Its bytes are not needed a second time.
-      const none = () => new Response(new Uint8Array(), { headers: { "Content-Type": "application/wasm" } });
-      globalThis.fetch = async (what, ...more) =>
-        String(what.url ?? what).endsWith("pyodide.asm.wasm") ? none() : fetch(what, ...more);
-    }
-    const sharing = (original) => async (source, imports) => {
-      if (source instanceof WebAssembly.Module) return original(source, imports);
-      if (given) return { module: given, instance: await instantiate(given, imports) };
-      const result = await original(source, imports);
-      seen ??= result.module;
-      return result;
-    };
-    WebAssembly.instantiate = sharing(instantiate);
-    if (instantiateStreaming) WebAssembly.instantiateStreaming = sharing(instantiateStreaming);
-    return {
-      module: () => seen,
-      restore() {
-        globalThis.fetch = fetch;
-        WebAssembly.instantiate = instantiate;
-        if (instantiateStreaming) WebAssembly.instantiateStreaming = instantiateStreaming;
-      },
-    };
   }
 
   function writeFiles(python, { paths, sizes, contents }) {
