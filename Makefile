@@ -21,8 +21,8 @@ SERVE ?= 1
 PYODIDE_TESTS ?= $(filter-out tests/test_interrupt.py, $(wildcard tests/test_*.py)) tests/contract tests/schedule
 
 LITE_TESTS := tests_pyodide/test_jupyterlite.py
-# What differs most between browsers: waiting, workers in workers, images of memory and where they are kept.
-FIREFOX_BRIEF := $(addprefix tests_pyodide/,test_waiting.py test_nested_workers.py test_images.py)
+# What differs most between browsers: waiting, workers in workers, images of memory (without isolation) and where they are kept.
+FIREFOX_BRIEF := $(addprefix tests_pyodide/,test_waiting.py test_nested_workers.py test_images.py) -k "not (test_images and firefox-True)"
 
 CORE := $(shell find core -type f -not -name '*.pyc' 2>/dev/null) pyproject.toml $(wildcard README.md LICENSE)
 

@@ -114,11 +114,16 @@ class Firefox:
 
     def execute_async_script(self, script: str) -> object:
         """Run a script in the page and return what it calls its last argument with."""
-        return self._send("WebDriver:ExecuteAsyncScript", script=script, args=[], sandbox=None)["value"]
+        return self._run("WebDriver:ExecuteAsyncScript", script)
 
     def execute_script(self, script: str) -> object:
         """Run a script in the page and return what it returns."""
-        return self._send("WebDriver:ExecuteScript", script=script, args=[], sandbox=None)["value"]
+        return self._run("WebDriver:ExecuteScript", script)
+
+    def _run(self, name: str, script: str) -> object:
+        # Marionette runs it beside the page, with a global object of its own.
+        own = f"const globalThis = window;\n{script}"
+        return self._send(name, script=own, args=[], sandbox=None)["value"]
 
     def get_log(self, _kind: str) -> list[dict[str, str]]:
         """What was written to the console since the last time, by workers too."""
