@@ -114,7 +114,7 @@ def firefox_is_driven_without_geckodriver() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def in_chromium(request: pytest.FixtureRequest) -> None:
     """Skip the tests of the demo's pages where they are not shown."""
     if "chrome" not in request.config.option.runtime:
@@ -122,7 +122,7 @@ def in_chromium(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="session")
-def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, in_chromium: None) -> Path:
     """The demo as `make site` makes it, in a folder of its own."""
     folder = tmp_path_factory.mktemp("site")
     make_site(folder, request.config.option.dist_dir)
