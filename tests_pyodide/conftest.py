@@ -7,7 +7,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -127,3 +127,24 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("site")
     make_site(folder, request.config.option.dist_dir)
     return folder
+
+
+@pytest.fixture
+def run_script(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., str]:
+    """Run Python in Pyodide in a node of its own, with flags for node, and return what it printed when it has ended."""
+
+    def run(python: str, *flags: str) -> str:
+        folder = request.config.option.dist_dir
+        script = tmp_path / "script.mjs"
+        script.write_text(
+            f"""
+import {{ loadPyodide }} from "{folder}/pyodide.mjs";
+const python = await loadPyodide({{ indexURL: "{folder}/" }});
+await python.loadPackage("jobspan", {{ messageCallback() {{}} }});
+await python.runPythonAsync(`{python}`);
+"""
+        )
+        done = subprocess.run(["node", *flags, script], capture_output=True, text=True, timeout=60, check=True)
+        return done.stdout
+
+    return run

@@ -6,8 +6,6 @@ Invariant: the browser knows no other host than 127.0.0.1, and what it asked one
 import contextlib
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
@@ -102,7 +100,7 @@ class Lite:
 
     def __init__(self, driver: webdriver.Chrome, address: str) -> None:
         self.driver = driver
-        self.address = address
+        self.address = address.rstrip("/")
 
     def open(self, path: str = "scratch.ipynb") -> None:
         """Load the page anew and start a kernel."""
@@ -144,7 +142,7 @@ class Notebook:
 
     def __init__(self, driver: webdriver.Chrome, address: str) -> None:
         self.driver = driver
-        self.address = address
+        self.address = address.rstrip("/")
 
     def write(self, path: str, cells: list[str]) -> None:
         """Put a notebook of code cells among the files of the site that is open."""
@@ -198,17 +196,6 @@ def wait(driver: webdriver.Chrome, script: str, *arguments: object, limit_s: flo
     return WebDriverWait(driver, limit_s, 0.1).until(
         lambda driver: driver.execute_script(script, *arguments), f"not within {limit_s} s: {script}"
     )
-
-
-@contextlib.contextmanager
-def serving(site: Path, *options: str) -> Iterator[str]:
-    """Serve the site by tools/serve.py, in a process of its own, on a free port."""
-    command = [sys.executable, ROOT / "tools/serve.py", site, "--port", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
-        try:
-            yield re.search(r"http://[\d.:]+", server.stdout.readline())[0]
-        finally:
-            server.terminate()
 
 
 @contextlib.contextmanager

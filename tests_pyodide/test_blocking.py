@@ -97,14 +97,15 @@ assert time.monotonic() - begun < 20
 
 
 @pytest.mark.parametrize("how", ["self.close", "os._exit", "process.exit", "throw", "recursion"])
-@run_in_pyodide(packages=["jobspan"])
+@run_in_pyodide(packages=["jobspan", "pytest"])
 async def test_a_worker_that_dies_is_noticed_while_the_caller_blocks(selenium_thread, how):
     import pyodide_js
+    import pytest
 
     from jobspan import host, web
 
     if how == ("self.close" if host.in_node() else "process.exit"):
-        return  # there is no such thing here
+        pytest.skip(f"there is no {how} here")
     await web.warm(1)
     pyodide_js.globals["how"] = how
     found = pyodide_js.runPython("""

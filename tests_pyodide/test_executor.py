@@ -4,8 +4,6 @@ Workers take seconds to boot, so most tests share one pool of two.
 """
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -622,27 +620,16 @@ def test_an_executor_that_nobody_has_finishes_and_ends(selenium_pool):
 
 @once
 @pytest.mark.parametrize("flags", [[], ["--no-experimental-wasm-jspi"]], ids=["jspi", "plain"])
-def test_a_finished_script_ends_without_shutdown(request, runtime, flags, tmp_path, isolated):
+def test_a_finished_script_ends_without_shutdown(run_script, runtime, flags, isolated):
     if runtime != "node":
         pytest.skip("a browser's page does not end by itself")
-    folder = request.config.option.dist_dir
-    script = tmp_path / "script.mjs"
-    script.write_text(
-        f"""
-import {{ loadPyodide }} from "{folder}/pyodide.mjs";
-const python = await loadPyodide({{ indexURL: "{folder}/" }});
-await python.loadPackage("jobspan", {{ messageCallback() {{}} }});
-await python.runPythonAsync(`
+    python = """
 from jobspan.web import WebWorkerExecutor
 pool = WebWorkerExecutor(1)
 print(await pool.submit(abs, -3))
 late = pool.submit(print, "late")
-`);
 """
-    )
-    command = [shutil.which("node"), *flags, script]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == "3\nlate\n"
+    assert run_script(python, *flags) == "3\nlate\n"
 
 
 @once

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from firefox import Firefox
-from lite import ROOT, TIME_LIMIT_S, Lite, Notebook, browsing, hosts, serving
+from lite import ROOT, TIME_LIMIT_S, Lite, Notebook, browsing, hosts
+from page_driver import serving
 from selenium.webdriver.common.by import By
 
 SITE = ROOT / "build/jupyterlite/site"

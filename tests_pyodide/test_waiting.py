@@ -1,8 +1,5 @@
 """Blocking and awaiting, at the same time and inside each other, and where blocking is impossible."""
 
-import shutil
-import subprocess
-
 import pytest
 from pytest_pyodide import run_in_pyodide
 
@@ -172,22 +169,11 @@ message
 
 
 @pytest.mark.parametrize("flags", [[], ["--no-experimental-wasm-jspi"]], ids=["jspi", "plain"])
-def test_a_finished_script_ends(request, runtime, flags, tmp_path, isolated):
+def test_a_finished_script_ends(run_script, runtime, flags, isolated):
     if runtime != "node":
         pytest.skip("a browser's page does not end by itself")
-    node = shutil.which("node")
-    folder = request.config.option.dist_dir
-    script = tmp_path / "script.mjs"
-    script.write_text(
-        f"""
-import {{ loadPyodide }} from "{folder}/pyodide.mjs";
-const python = await loadPyodide({{ indexURL: "{folder}/" }});
-await python.loadPackage("jobspan", {{ messageCallback() {{}} }});
-await python.runPythonAsync(`
+    python = """
 from jobspan import Parallel, delayed
 print(await Parallel(n_jobs=2, backend="web").gather(delayed(abs)(i) for i in range(3)))
-`);
 """
-    )
-    done = subprocess.run([node, *flags, script], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == "[0, 1, 2]\n"
+    assert run_script(python, *flags) == "[0, 1, 2]\n"

@@ -1,5 +1,5 @@
 // The caller's JavaScript for memory images: what a worker has booted, for others to begin with. An expression for
-// pyodide.code.run_js. An image is { snapshot }: Python's memory with jobspan imported.
+// pyodide.code.run_js. An image is Python's memory with jobspan imported: bytes that are shared, or a Blob.
 // Invariant: one worker makes an image while the others wait for it; whoever cannot have one boots by itself.
 (() => {
   const FOLDER = "images";
@@ -14,19 +14,19 @@
   async function read(key) {
     try {
       const file = await (await (await folder()).getFileHandle(key)).getFile();
-      return file.size ? { snapshot: file } : null;
+      return file.size ? file : null;
     } catch {
       return null; // not there, or no storage: an image is made
     }
   }
 
   // Images of other versions make room; a file appears under its name when it is whole.
-  async function write(key, snapshot) {
+  async function write(key, image) {
     try {
       const images = await folder();
       for await (const name of images.keys()) if (name !== key) await images.removeEntry(name).catch(() => {});
       const stream = await (await images.getFileHandle(key, { create: true })).createWritable();
-      await stream.write(snapshot.arrayBuffer ? snapshot : snapshot.slice()); // shared memory cannot be written
+      await stream.write(image.arrayBuffer ? image : image.slice()); // shared memory cannot be written
       await stream.close();
     } catch {
       // No storage, or no room in it: the next visit makes an image again.
@@ -61,7 +61,7 @@
       },
       take(made) {
         given?.(made);
-        if (key && made) write(key, made.snapshot);
+        if (key) write(key, made);
       },
       // Its maker is gone: those that wait boot by themselves, and who comes later makes one.
       lose() {

@@ -6,8 +6,8 @@ Messages are plain objects with a ``type``. The caller sends, and the worker han
 type       fields
 =========  =========================================================================================
 init       ``module`` (URL of pyodide.mjs), ``options`` (for loadPyodide), ``name``, ``lock`` (the name
-           of a web lock to hold for life), ``environment`` (see reproduce), ``image`` to begin with
-           (``snapshot``), ``makes`` (whether it makes one), ``box`` (where memory is shared)
+           of a web lock to hold for life), ``environment`` (see reproduce), ``image`` to begin with,
+           ``makes`` (whether it makes one), ``box`` (where memory is shared)
 reproduce  ``environment``: ``packages`` (of the distribution, to load by name), ``loadedPackages``,
            ``paths``, ``sizes`` and ``contents`` (files to write), ``path`` (sys.path), ``folder``
            (the working directory); sent again when more was installed

@@ -109,8 +109,7 @@ renew, set_up
         port.postMessage({ type: "image", image }); // with what a mailbox cannot take
       }
       if (image) {
-        const { snapshot } = image;
-        const bytes = snapshot.arrayBuffer ? new Uint8Array(await snapshot.arrayBuffer()) : snapshot.slice();
+        const bytes = image.arrayBuffer ? new Uint8Array(await image.arrayBuffer()) : image.slice();
         const copy = await load({ _loadSnapshot: bytes });
         delete copy._api.config._loadSnapshot; // which would keep them in memory
         return copy;
@@ -127,8 +126,7 @@ renew, set_up
     mother.globals.set("home", environment.home);
     mother.runPython(PREPARE);
     for (const name of Object.keys(mother.loadedPackages)) delete mother.loadedPackages[name];
-    const snapshot = mother.makeMemorySnapshot();
-    return { snapshot: shareBytes(snapshot) };
+    return shareBytes(mother.makeMemorySnapshot());
   }
 
   // Bytes that many workers can read, and that are sent to them without being copied.
