@@ -307,6 +307,55 @@ def test_an_initializer_runs_once_in_each_copying_worker(copying_backend: Any, r
     assert tell() == ()
 
 
+SCRIPT = """
+settings = {"greeting": "none"}
+volume = 1
+
+def prepare(greeting):
+    global model
+    settings["greeting"] = greeting
+    model = len(greeting)
+
+def say(name):
+    return f"{settings['greeting']} {name}" + "!" * volume
+
+def greet(name):
+    return say(name), model
+
+def call(function, name):
+    return function(name)
+"""
+
+
+@pytest.fixture
+def script() -> types.SimpleNamespace:
+    """What a user's script defines: nothing that a worker could import."""
+    space = {"__name__": f"script_{os.urandom(4).hex()}"}
+    exec(SCRIPT, space)
+    return types.SimpleNamespace(**space, space=space)
+
+
+def test_what_an_initializer_sets_in_its_script_is_seen_by_the_tasks(
+    copying_backend: Any, run: Any, script: Any
+) -> None:
+    for greeting in ("hi", "bye", "hi"):
+        options = {"backend": copying_backend, "n_jobs": 2, "initializer": script.prepare, "initargs": (greeting,)}
+        tasks = [delayed(script.greet)("Ada"), delayed(script.call)(script.greet, "Alan")]
+        assert run(tasks, **options) == [(f"{greeting} Ada!", len(greeting)), (f"{greeting} Alan!", len(greeting))]
+    assert script.settings == {"greeting": "none"}, "the caller's own are as they were"
+
+
+def test_what_the_script_itself_changes_between_two_calls_counts_beside_an_initializer(
+    copying_backend: Any, run: Any, script: Any
+) -> None:
+    for volume in (2, 0):
+        script.space["volume"] = volume
+        options = {"backend": copying_backend, "n_jobs": 2, "initializer": script.prepare, "initargs": ("hi",)}
+        assert run([delayed(script.say)("Ada")] * 2, **options) == ["hi Ada" + "!" * volume] * 2
+    with pytest.raises(NameError, match="model"):  # of a run that has none, nothing is left
+        run([delayed(script.greet)("Ada")], backend=copying_backend, n_jobs=2)
+
+
 @pytest.mark.parametrize("backend", ["threads", "ThreadPoolExecutor"] if host.has_threads() else [], indirect=True)
 def test_an_initializer_runs_once_in_each_thread_that_serves_a_call(backend: Any, run: Any) -> None:
     prepared: list[int] = []

@@ -119,10 +119,9 @@ class Parallel(Options):
         ends the run. Worker processes tell of a start only with the end of its batch.
     **backend_kwargs
         ``initializer`` and ``initargs``: what each worker calls before its first task (without workers, the caller's
-        thread at each call); a global that it sets must be a module's, not the script's, for processes to see it.
-        For processes: ``inner_max_num_threads``, ``idle_worker_timeout`` (seconds),
-        ``max_tasks_per_worker``, ``max_worker_rss`` (bytes, or text like ``"2G"``). For a registered backend, what
-        its factory takes.
+        thread at each call). Tasks see the globals that it sets, the script's own too. For processes:
+        ``inner_max_num_threads``, ``idle_worker_timeout`` (seconds), ``max_tasks_per_worker``, ``max_worker_rss``
+        (bytes, or text like ``"2G"``). For a registered backend, what its factory takes.
 
     Raises
     ------

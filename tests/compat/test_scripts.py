@@ -8,16 +8,12 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 from jobspan import Parallel, delayed, host
 
-_BY_VALUE = (
-    "functions of __main__ travel by value, so a global that the script's own initializer sets is not the one that its "
-    "tasks see; joblib's pool forks anew for each call instead"
-)
 SCRIPTS = sorted((Path(__file__).parent / "scripts").glob("*.py"))
 IMPORT = re.compile(r"^(\s*)(?:from joblib(?=[ .])|import joblib$)", re.MULTILINE)
 
@@ -62,12 +58,7 @@ def test_the_import_is_all_that_is_changed() -> None:
     assert with_import_changed(before) == after
 
 
-def _marked(script: Path) -> Any:
-    marks = [pytest.mark.xfail(reason=_BY_VALUE, strict=True)] if script.stem == "multiprocessing_backend" else []
-    return pytest.param(script, marks=marks, id=script.stem)
-
-
-@pytest.mark.parametrize("script", list(map(_marked, SCRIPTS)))
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_a_joblib_script_runs_by_changing_its_import(script: Path, tmp_path: Path) -> None:
     source = script.read_text(encoding="utf-8")
     copies = []

@@ -28,6 +28,9 @@ BufferSink: TypeAlias = Callable[[pickle.PickleBuffer], object]
 Reducer: TypeAlias = Callable[[Any], Any]
 """As ``reducer_override`` of a pickler, for what is no function or class."""
 
+Setter: TypeAlias = Callable[[FunctionType, Any], None]
+"""Sets the state of a function that traveled by value: a pair of what would have set it, and the state."""
+
 
 class References(Protocol):
     """What a pickle does not hold but refers to: `load_referring` is given it on the other side."""
@@ -82,6 +85,7 @@ def dumps(
     least: int = 0,
     reducer: Reducer | None = None,
     references: References | None = None,
+    function_setter: Setter | None = None,
 ) -> bytes:
     """Pickle `obj` for another interpreter.
 
@@ -97,6 +101,8 @@ def dumps(
         Has a say in how instances are pickled.
     references : References, optional
         What is referred to instead of pickled.
+    function_setter : callable, optional
+        What sets the state of functions that travel by value; it is named in the pickle.
     """
     if type(obj) in _ATOMS:
         return pickle.dumps(obj, 5)
@@ -109,7 +115,7 @@ def dumps(
             sink.clear()
             if references is not None and isinstance(obstacle, _ByValue) and references.define(obstacle.obj):
                 continue
-            data = _dump(_cloud_pickler(), obj, callback, reducer, references)
+            data = _dump(_cloud_pickler(), obj, callback, reducer, references, function_setter)
         break
     if buffer_callback is not None:
         for buffer in sink:
@@ -123,11 +129,14 @@ def _dump(
     callback: Callable[[pickle.PickleBuffer], bool] | None,
     reducer: Reducer | None,
     references: References | None,
+    function_setter: Setter | None = None,
 ) -> bytes:
     target = io.BytesIO()
     pickler = kind(target, protocol=5, buffer_callback=callback)
     if reducer is not None:
         pickler.reducer = reducer
+    if function_setter is not None:
+        pickler.function_setter = function_setter
     if references is not None and references.active:
         pickler.persistent_id = references.refer
     pickler.dump(obj)
@@ -152,6 +161,7 @@ def _cloud_pickler() -> Any:
 
     class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]
         reducer: Reducer | None = None
+        function_setter: Setter | None = None
 
         def reducer_override(self, obj: Any) -> Any:
             if type(obj) is CodeType:
@@ -160,7 +170,11 @@ def _cloud_pickler() -> Any:
                 reduced = self.reducer(obj)
                 if reduced is not NotImplemented:
                     return reduced
-            return super().reducer_override(obj)
+            reduced = super().reducer_override(obj)
+            if self.function_setter is not None and isinstance(obj, FunctionType) and reduced is not NotImplemented:
+                make, arguments, state, items, entries, set_state = reduced
+                return make, arguments, (set_state, state), items, entries, self.function_setter
+            return reduced
 
     return CloudPickler
 

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 
 from jobspan.model import Ticket, Transfer
 from jobspan.persist import segments
-from jobspan.persist.pickling import Reducer, dumps
+from jobspan.persist.pickling import Reducer, Setter, dumps
 from jobspan.persist.segments import Segment
 from jobspan.worker.constant import KEPT_NBYTES, Constant, has_kept, keep, take_kept
 from jobspan.worker.references import Key, Reference
@@ -65,6 +65,8 @@ class Constants:
         How large buffers travel.
     way : {"file", "message", "batch"}
         How constants come to workers.
+    function_setter : callable, optional
+        As for `jobspan.persist.pickling.dumps`.
     """
 
     active = False
@@ -76,9 +78,10 @@ class Constants:
     maps: bool
     """Whether workers map large buffers from files."""
 
-    def __init__(self, transfer: Transfer, way: Way) -> None:
+    def __init__(self, transfer: Transfer, way: Way, function_setter: Setter | None = None) -> None:
         self._transfer = transfer
         self._way = way
+        self._function_setter = function_setter
         self.maps = bool(way == "file" and transfer.max_nbytes and transfer.mmap_mode)
         self.rereads = way == "file" and has_kept()  # of an earlier call, perhaps what this one uses too
         self._run = f"{os.getpid()}-{next(_runs)}"
@@ -184,7 +187,14 @@ class Constants:
     def _pickle(self, value: Any) -> tuple[bytes, list[pickle.PickleBuffer]]:
         buffers: list[pickle.PickleBuffer] = []
         least = LEAST_NBYTES if self._way == "file" else sys.maxsize
-        return dumps(value, buffer_callback=buffers.append, least=least, reducer=self.reducer), buffers
+        data = dumps(
+            value,
+            buffer_callback=buffers.append,
+            least=least,
+            reducer=self.reducer,
+            function_setter=self._function_setter,
+        )
+        return data, buffers
 
     @property
     def reducer(self) -> Reducer | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jobspan.model import Warned
 from jobspan.worker.carry import Provided, ask
 from jobspan.worker.context import PLACE, Place
-from jobspan.worker.prepare import Initializer, pack_initializer, run_once
+from jobspan.worker.prepare import Initializer, initialized, pack_initializer
 
 if TYPE_CHECKING:
     from jobspan.worker.relay import Relay
@@ -133,8 +133,8 @@ def established(frame: Arrived, warned: list[Warned]) -> Iterator[None]:
     switch(frame.relay)
     try:
         if frame.surroundings is None:
-            run_once(frame.initializer, frame.place)
-            yield
+            with initialized(frame.initializer, frame.place):
+                yield
         else:
             from jobspan.worker.surroundings import surrounded
 

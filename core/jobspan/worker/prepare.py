@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import sys
 from _thread import allocate_lock
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from jobspan import host
 from jobspan.errors import InitializerError
 from jobspan.worker.context import PLACE, Place
 from jobspan.worker.describe import describe_task, name_of
+from jobspan.worker.script import Spaces, set_initializer, within
 
 Initializer: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...]]
 
@@ -23,7 +25,7 @@ LIMITED_ELSEWHERE = 0
 
 _LIBRARIES = ("numpy", "scipy", "sklearn", "torch")  # each may bring thread pools of its own
 
-_ran: set[bytes] = set()
+_ran: dict[bytes, Spaces] = {}
 _running = allocate_lock()
 _limited: tuple[int | None, int, int] | None = None
 
@@ -33,42 +35,53 @@ def pack_initializer(initializer: Initializer) -> bytes:
     from jobspan.persist.pickling import dumps, explain
 
     try:
-        return dumps(initializer)
+        return dumps(initializer, function_setter=set_initializer)
     except Exception as error:
         function, arguments = initializer
         parts = [(f"argument {i} of the initializer", value) for i, value in enumerate(arguments)]
         raise explain([(f"the initializer {name_of(function)}", function), *parts], error) from error
 
 
-def run_once(packed: bytes | None, place: Place) -> None:
-    """Run a pickled initializer, unless this worker has.
+@contextmanager
+def initialized(packed: bytes | None, place: Place) -> Iterator[None]:
+    """Run a pickled initializer, unless this worker has; what it left in its script's globals is found inside.
 
     Raises
     ------
     InitializerError
         If it fails, or cannot be unpickled here.
     """
-    if packed is None or packed in _ran:
+    if packed is None:
+        yield
         return
+    if packed not in _ran:
+        with _running:
+            if packed not in _ran:
+                _ran[packed] = _run(packed, place)
+    with within(_ran[packed]):
+        yield
+
+
+def _run(packed: bytes, place: Place) -> Spaces:
+    """Run it, and return the globals of what came with it."""
     from jobspan.persist.pickling import loads
 
-    with _running:
-        if packed in _ran:
-            return
-        try:
+    spaces: Spaces = {}
+    try:
+        with within(spaces):
             initializer = loads(packed)
-        except Exception as error:
-            raise InitializerError(
-                f"the initializer cannot be unpickled on a worker ({type(error).__name__}: {error}); is the same code "
-                f"there?"
-            ) from error
-        try:
-            initialize(initializer, place)
-        except InitializerError as failed:
-            if not _can_travel(failed.__cause__):
-                failed.__cause__, failed.__suppress_context__ = None, False  # still told of in the traceback
-            raise
-        _ran.add(packed)
+    except Exception as error:
+        raise InitializerError(
+            f"the initializer cannot be unpickled on a worker ({type(error).__name__}: {error}); is the same code "
+            f"there?"
+        ) from error
+    try:
+        initialize(initializer, place)
+    except InitializerError as failed:
+        if not _can_travel(failed.__cause__):
+            failed.__cause__, failed.__suppress_context__ = None, False  # still told of in the traceback
+        raise
+    return spaces
 
 
 def _can_travel(error: BaseException | None) -> bool:

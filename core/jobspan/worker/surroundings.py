@@ -16,7 +16,7 @@ from jobspan.model import Warned
 from jobspan.persist.pickling import dumps, loads
 from jobspan.worker import carry, warned
 from jobspan.worker.context import Place
-from jobspan.worker.prepare import LIMITED_ELSEWHERE, limit_threads, run_once
+from jobspan.worker.prepare import LIMITED_ELSEWHERE, initialized, limit_threads
 
 _LIMITS = host.THREAD_LIMITS[:4]  # those that threadpoolctl can change
 
@@ -76,8 +76,7 @@ def _unpack(data: bytes) -> Surroundings:
 def surrounded(data: bytes, place: Place, initializer: bytes | None, heard: list[Warned]) -> Iterator[None]:
     """Let what was packed hold here, run the initializer if this worker has not, and listen for warnings."""
     found = _unpack(data)
-    with warned.heard(found.filters, heard):
-        run_once(initializer, place)
+    with warned.heard(found.filters, heard), initialized(initializer, place):
         if found.process != os.getpid():
             limit_threads(found.threads, place.width)
         if not (found.variables or found.providers):

@@ -24,6 +24,7 @@ from jobspan.worker.frame import Frame, established, unpack
 from jobspan.worker.references import Key, Reference, fetch
 from jobspan.worker.reply import Reply, Results, encode_lost, encode_reply
 from jobspan.worker.run import Slot, run_tasks
+from jobspan.worker.script import set_task
 from jobspan.worker.shared import has_shared
 from jobspan.worker.shared import sweep as sweep_shared
 
@@ -149,7 +150,8 @@ class BatchEncoder:
         self._seed = seed
         self._transfer = transfer
         self._way = way
-        self._constants = Constants(transfer, way)
+        self._setter = None if frame.initializer is None else set_task
+        self._constants = Constants(transfer, way, self._setter)
         self.needs: tuple[Key, ...] = ()
         """What of `messages` a worker needs for the batch that was encoded last."""
         self._functions: dict[int, _Dumped] = {}
@@ -219,6 +221,7 @@ class BatchEncoder:
                 least=least,
                 reducer=constants.reducer,
                 references=constants,
+                function_setter=self._setter,
             )
             items.append((data, first))
         segment = constants.write_large()
@@ -239,8 +242,14 @@ class BatchEncoder:
         large: list[PickleBuffer] = []
         callback, least = (large.append, LEAST_NBYTES) if self._way == "file" else (None, 0)
         within = _Within(self._constants) if has_shared() else None
-        reducer = self._constants.reducer
-        blob = dumps(function, buffer_callback=callback, least=least, reducer=reducer, references=within)
+        blob = dumps(
+            function,
+            buffer_callback=callback,
+            least=least,
+            reducer=self._constants.reducer,
+            references=within,
+            function_setter=self._setter,
+        )
         sent: bytes | Reference = blob
         if known is not None and known.blob == blob and not large:
             sent = known.sent
@@ -316,21 +325,23 @@ def run_encoded(
 ) -> Reply:
     """Run an encoded batch on the worker and return the encoded outcome."""
     worker = worker or f"process {os.getpid()}"
+    warned: list[Warned] = []
     try:
         first, attempt, (framed, budget_s, watch, results, seed), dumped, items = loads(payload)
         frame = unpack(framed)
-        functions = [loads(each) if isinstance(each, bytes) else fetch(each) for each in dumped]
-        tasks: Sequence[Task]
-        if isinstance(items, Apart):
-            tasks = _Tasks(items, functions, buffers, worker)
-        else:
-            tasks = [(functions[0], args, {}) for args in items]
-    except BaseException as error:  # noqa: BLE001  an import that fails on this side is the batch's fault, not the pool's
-        add_note(error, f"raised on {worker}, where a batch was unpickled; is the same code there?")
-        return encode_lost(error, worker)
-    warned: list[Warned] = []
+    except BaseException as error:  # noqa: BLE001  as below
+        return _not_unpickled(error, worker)
     try:
         with established(frame, warned):
+            try:
+                functions = [loads(each) if isinstance(each, bytes) else fetch(each) for each in dumped]
+                tasks: Sequence[Task]
+                if isinstance(items, Apart):
+                    tasks = _Tasks(items, functions, buffers, worker)
+                else:
+                    tasks = [(functions[0], args, {}) for args in items]
+            except BaseException as error:  # noqa: BLE001  an import that fails here is the batch's fault, not the pool's
+                return _not_unpickled(error, worker)
             outcome = copy_context().run(  # what tasks set does not outlast the batch
                 run_tasks,
                 tasks,
@@ -349,3 +360,8 @@ def run_encoded(
     if warned:
         outcome = outcome._replace(warned=warned)
     return encode_reply(outcome, first, tasks, None if results is None else Results(*results), buffer_callback)
+
+
+def _not_unpickled(error: BaseException, worker: str) -> Reply:
+    add_note(error, f"raised on {worker}, where a batch was unpickled; is the same code there?")
+    return encode_lost(error, worker)
