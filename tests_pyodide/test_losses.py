@@ -238,3 +238,33 @@ def test_a_run_goes_on_without_what_dies_and_hangs(selenium):
     assert results[5].attempt == 2
     good = [each for index, each in enumerate(results) if index not in (3, 5)]
     assert good == [(index, 2 if index == 7 else 1) for index in range(12) if index not in (3, 5)]
+
+
+@run_in_pyodide(packages=["jobspan", "pytest"])
+async def test_a_task_can_ask_whether_anybody_waits_for_it_and_so_its_worker_stays(selenium):
+    import asyncio
+    import time
+
+    import pytest
+
+    from jobspan import Parallel, cancelled, delayed
+    from jobspan.web import warm, workers
+
+    def fail_or_search(index):
+        if index == 0:
+            time.sleep(0.3)
+            raise ValueError("not here")
+        begun = time.monotonic()
+        while not cancelled():
+            assert time.monotonic() - begun < 20
+        return index
+
+    await warm(2)
+    before = {worker.name for worker in workers()}
+    for _ in range(2):
+        with pytest.raises(ValueError, match="not here"):
+            await Parallel(n_jobs=2, backend="web", batch_size=1).gather(delayed(fail_or_search)(i) for i in range(2))
+        await asyncio.sleep(1.5)  # a task that does not end in a second is ended with its worker
+        asked = await Parallel(n_jobs=2, backend="web", batch_size=1).gather(delayed(cancelled)() for _ in range(4))
+        assert asked == [False] * 4
+    assert {worker.name for worker in workers()} == before

@@ -191,6 +191,11 @@
           const transfer = [payload.buffer, ...buffers.map((buffer) => buffer.buffer)];
           post({ type: "batch", ticket, payload, buffers }, transfer);
         },
+        // Whether nobody waits any more for what it runs.
+        disown(isDisowned) {
+          if (box) mailbox.disown(box, isDisowned);
+          else post({ type: "disown", isDisowned });
+        },
         teach: (payload) => post({ type: "constants", payload }, [payload.buffer]),
         // In node: whether this worker keeps the program running.
         hold(keepsRunning) {

@@ -1,9 +1,10 @@
 // Messages in shared memory, from one worker to its caller, which can take them in while it blocks. An expression whose
-// value is { has, bell, make, writer, reader }; both sides have it.
+// value is { has, make, writer, reader, disown, isDisowned }; both sides have it.
 // A mailbox is a ring of bytes with two counters: how many were ever written, and how many read (modulo 2 ** 32). A message
 // of any size goes through it piece by piece: its length, the length of its head, the head as JSON, and the bytes of its parts.
 // Large parts lie in a second memory, the yard, where the reader's one copy is made from: it grows to the largest message,
 // and belongs to one message at a time.
+// The other way goes one bit: whether nobody waits any more for what the worker runs.
 // Invariant: who writes waits for room and never overtakes the reader; who reads never waits here. What a message holds of
 // the yard is the reader's until it calls the message's free(), after it has copied the parts and before it does anything else.
 (() => {
@@ -12,6 +13,7 @@
   const WRITTEN = 0;
   const READ = 1;
   const YARD = 2; // 1 while the yard belongs to the reader
+  const DISOWNED = 3;
   const BYTES = 16; // where the ring begins, behind the counters
   const LARGE = 1 << 18;
   const MOST_YARD = 1 << 28;
@@ -47,6 +49,9 @@
   return {
     has: typeof SharedArrayBuffer !== "undefined",
     make: (bell) => ({ bell, memory: new SharedArrayBuffer(BYTES + SIZE), yard: makeYard() }),
+
+    disown: ({ memory }, isDisowned) => Atomics.store(new Int32Array(memory), DISOWNED, Number(isDisowned)),
+    isDisowned: ({ memory }) => Atomics.load(new Int32Array(memory), DISOWNED) === 1,
 
     // A function that writes messages; it calls knock() for a reader that does not block, and hears of it by an event.
     writer({ bell, memory, yard }, knock) {

@@ -1,6 +1,7 @@
 """What the caller's interpreter and its workers say to each other, and how bytes cross.
 
-Messages are plain objects with a ``type``. The caller sends, and the worker handles strictly one after the other:
+Messages are plain objects with a ``type``. The caller sends, and the worker handles strictly one after the other, but
+for ``disown``:
 
 =========  =========================================================================================
 type       fields
@@ -14,6 +15,7 @@ reproduce  ``environment``: ``packages`` (of the distribution, to load by name),
 constants  ``payload`` (pickled, for `jobspan.worker.references.learn`): what batches refer to from now
            on, and what none will refer to any more
 batch      ``ticket``, ``payload`` (what `jobspan.worker.wire.encode_batch` made), ``buffers``
+disown     ``isDisowned``: whether nobody waits any more for what it runs; a bit where memory is shared
 =========  =========================================================================================
 
 The worker sends:

@@ -6,18 +6,23 @@ Invariant: every batch is answered once; what a task raises is part of the answe
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from io import TextIOWrapper
 from pickle import PickleBuffer
+from time import monotonic
 from typing import Any
 
-from pyodide.ffi import to_js
+from pyodide.ffi import can_run_sync, run_sync, to_js
 
 from jobspan.persist.pickling import loads
 from jobspan.web.images import PACKAGES
 from jobspan.web.protocol import export_buffers, import_buffers
+from jobspan.worker.context import PROBE
 from jobspan.worker.references import learn
 from jobspan.worker.wire import run_encoded
+
+LOOK_S = 0.02
+"""A task that asks whether it is cancelled lets messages in no sooner than this many seconds after the last time."""
 
 
 def prepare() -> None:
@@ -40,14 +45,40 @@ def learn_constants(payload: Any) -> None:
 
 
 def make_runner(
-    name: str, started: Callable[[int, int, float], object], reply: Callable[[int, Any, Any], object]
+    name: str,
+    started: Callable[[int, int, float], object],
+    reply: Callable[[int, Any, Any], object],
+    is_disowned: Callable[[], bool],
+    take_in: Callable[[], Awaitable[None]] | None = None,
 ) -> Callable[[int, Any, Any], None]:
-    """What the worker's script calls for each batch, on the worker called `name`; the callables post messages."""
+    """What the worker's script calls for each batch.
+
+    Parameters
+    ----------
+    name : str
+        What the worker is called.
+    started, reply : callable
+        Post messages.
+    is_disowned : callable
+        Whether nobody waits any more for what runs here, as far as is known.
+    take_in : callable, optional
+        Lets messages come in that tell of it; None where none are needed.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(line_buffering=True)  # so that one hears of a long task before its end
 
+    looked = 0.0
+
+    def probe() -> bool:
+        nonlocal looked
+        if take_in is not None and can_run_sync() and monotonic() - looked >= LOOK_S:
+            run_sync(take_in())
+            looked = monotonic()
+        return is_disowned()
+
     def run(ticket: int, payload: Any, buffers: Any) -> None:
+        PROBE.set(probe)
         out_of_band: list[PickleBuffer] = []
         encoded = run_encoded(
             payload.to_bytes(),

@@ -35,6 +35,7 @@ renew, set_up
 `;
   let python, setUp, run, learn;
   let last = Promise.resolve();
+  let isDisowned = false; // as far as messages tell, which come when a task lets them
 
   const memory = () => python._module.HEAP8.length; // Pyodide has no public name for it
 
@@ -74,7 +75,8 @@ renew, set_up
       const reply = (ticket, payload, buffers) =>
         post({ type: "reply", ticket, payload, buffers, memory: memory() }, [payload.buffer, ...buffers.map((b) => b.buffer)]);
       const serve = python.pyimport("jobspan.web.serve");
-      run = serve.make_runner(name, started, reply);
+      const [disowned, turn] = box ? [() => mailbox.isDisowned(box)] : [() => isDisowned, takeIn];
+      run = serve.make_runner(name, started, reply, disowned, turn);
       learn = serve.learn_constants;
       post({ type: "ready", memory: memory() });
     },
@@ -168,8 +170,10 @@ renew, set_up
   }
 
   const fail = (error) => post({ type: "fatal", reason: String(error) });
+  const takeIn = () => new Promise((resolve) => setTimeout(resolve, 0));
   const receive = (message) => {
-    last = last.then(() => handlers[message.type](message)).catch(fail);
+    if (message.type === "disown") ({ isDisowned } = message);
+    else last = last.then(() => handlers[message.type](message)).catch(fail);
   };
 
   if (threads) port.on("message", receive);

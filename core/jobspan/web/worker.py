@@ -137,6 +137,7 @@ class Worker:
         self._link.hold(False)
         if self.held:
             self.state = "finishing"
+            self._link.disown(True)
             if kill:
                 self._link.endLater(1000 * KILL_AFTER_S, "it was ended with the run that it worked for")
         elif self.state == "idle":
@@ -169,6 +170,7 @@ class Worker:
                     self._tell(reply)
                 elif not self.held:  # the last that an earlier session had sent
                     self._link.spare()
+                    self._link.disown(False)
                     self._rest()
                     self._tell(Ready())
             case "ready":

@@ -58,9 +58,10 @@ PROBE: ContextVar[Callable[[], bool]] = ContextVar("jobspan_probe", default=bool
 def cancelled() -> bool:
     """Whether nobody waits any more for the running task: its call has ended, or the task has had its time.
 
-    For long tasks in threads, which cannot be ended from outside. In worker processes a task is ended without asking,
-    as Ctrl-C would end it, and this tells what it is cleaning up for. Always False in Web Workers, on executors that
-    you brought, and outside of tasks.
+    For long tasks in threads, which cannot be ended from outside, and in Web Workers, which are ended a second later.
+    In worker processes a task is ended without asking, as Ctrl-C would end it, and this tells what it is cleaning up
+    for. Always False on executors that you brought, outside of tasks, and in Web Workers of pages that neither are
+    cross-origin isolated nor can switch stacks (JSPI).
 
     Examples
     --------
