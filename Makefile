@@ -221,6 +221,7 @@ test-nogil: build/nogil/.installed
 soak: setup
 	$(PY) tools/soak.py --minutes $(SOAK_MINUTES)
 	$(PY) tools/soak_cache.py
+	$(NODE) tools/pyodide_run.mjs --once tools/soak_web.py -- --minutes $(SOAK_MINUTES)
 	$(PY) tools/fuzz.py --minutes $(SOAK_MINUTES)
 	$(PY) tools/fuzz.py --minutes $(SOAK_MINUTES) --guided
 

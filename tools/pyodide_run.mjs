@@ -1,4 +1,4 @@
-// node pyodide_run.mjs SCRIPT [--backend NAME] [--dist FOLDER]
+// node pyodide_run.mjs [--once] [--backend NAME] [--dist FOLDER] SCRIPT [-- ARGUMENT...]
 // Runs a Python script twice in Pyodide under node: output on stdout, the seconds of both on stderr's last line.
 
 import { readFileSync } from "node:fs";
@@ -10,12 +10,13 @@ import { runScript } from "./run_script.mjs";
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
+    once: { type: "boolean", default: false },
     backend: { type: "string", default: "auto" },
     dist: { type: "string", default: resolve(import.meta.dirname, "../build/pyodide") },
   },
 });
-if (positionals.length !== 1) {
-  console.error("usage: node pyodide_run.mjs SCRIPT [--backend NAME] [--dist FOLDER]");
+if (positionals.length < 1) {
+  console.error("usage: node pyodide_run.mjs [--once] [--backend NAME] [--dist FOLDER] SCRIPT [-- ARGUMENT...]");
   process.exit(2);
 }
 
@@ -29,6 +30,8 @@ try {
     name: basename(positionals[0]),
     source: readFileSync(positionals[0], "utf8"),
     backend: values.backend,
+    args: positionals.slice(1),
+    times: values.once ? 1 : 2,
   });
   process.stdout.write(output);
   process.stderr.write(`seconds: ${seconds.map((s) => s.toFixed(3)).join(" ")}\n`);
