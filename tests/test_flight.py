@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -256,3 +257,34 @@ def test_who_waits_goes_on_when_the_leader_is_killed(tmp_path: Path) -> None:
     leader.send_signal(signal.SIGKILL)
     assert follower.communicate(timeout=60)[0] == "7\n"
     leader.communicate()
+
+
+_PARENT = """
+    import os, sys, time
+    from jobspan.memory.flight import Ranges, Stripes
+    release = {"ranges": Ranges, "stripes": Stripes}[sys.argv[2]](sys.argv[1]).lead("key")
+    read, write = os.pipe()
+    if os.fork() == 0:
+        release()  # it is not the child's to end
+        os.write(write, b"!")
+        os.read(0, 1)
+        os._exit(0)
+    os.read(read, 1)
+    print("ready", flush=True)
+    time.sleep(600)
+"""
+
+
+@needs_processes
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.parametrize("kind", [Ranges, Stripes])
+def test_a_forked_child_neither_ends_nor_keeps_the_lead_of_its_parent(tmp_path: Path, kind: type) -> None:
+    parent = start(tmp_path, kind.__name__.lower(), source=_PARENT)
+    flight = kind(str(tmp_path / "cache"))
+    assert flight.lead("key") is None
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    release = flight.lead("key")
+    parent.communicate()  # its child ends with its input
+    assert release is not None
+    release()

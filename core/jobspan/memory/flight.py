@@ -120,8 +120,7 @@ class Within:
 class Ranges:
     """Locks on single bytes of one file, at a place that depends on the name: the kernel has a lock for each entry.
 
-    They belong to an open file, not to a process, so threads keep each other out, too, and a child that was forked
-    meanwhile does not keep them.
+    They belong to an open file, not to a process, so threads keep each other out, too.
     """
 
     def __init__(self, path: str) -> None:
@@ -140,11 +139,6 @@ class Ranges:
         def change(kind: int) -> None:
             fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack("hhqqixxxx", kind, os.SEEK_SET, place, 1, 0))
 
-        def release() -> None:
-            with suppress(OSError):
-                change(fcntl.F_UNLCK)  # for a child as well that was forked meanwhile
-            os.close(file)
-
         try:
             change(fcntl.F_WRLCK)
         except (BlockingIOError, PermissionError):
@@ -154,7 +148,7 @@ class Ranges:
             os.close(file)
             _say_no_locks(self._path, error)
             return _nothing
-        return release
+        return _holding(file, lambda: change(fcntl.F_UNLCK))
 
 
 class Stripes:
@@ -174,12 +168,6 @@ class Stripes:
         if file is None:
             return _nothing
 
-        def release() -> None:
-            self._mine.leads = False
-            with suppress(OSError):
-                fcntl.flock(file, fcntl.LOCK_UN)
-            os.close(file)
-
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -190,6 +178,12 @@ class Stripes:
             _say_no_locks(self._path, error)
             return _nothing
         self._mine.leads = True
+        let_go = _holding(file, lambda: fcntl.flock(file, fcntl.LOCK_UN))
+
+        def release() -> None:
+            self._mine.leads = False
+            let_go()
+
         return release
 
 
@@ -266,6 +260,33 @@ def _open(path: str) -> int | None:
     except OSError as error:
         _say_no_locks(path, error)
         return None
+
+
+_held: dict[object, int] = {}  # open files that are locked
+
+
+def _holding(file: int, unlock: Callable[[], object]) -> Release:
+    """What ends the lock of an open file; a child that is forked meanwhile has no part in it."""
+    token = object()
+    _held[token] = file
+
+    def release() -> None:
+        if _held.pop(token, None) is not None:
+            with suppress(OSError):
+                unlock()  # closing alone would wait for others that have the open file, too
+            os.close(file)
+
+    return release
+
+
+def _let_go() -> None:
+    for file in _held.values():
+        os.close(file)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def _say_no_locks(path: str, error: OSError) -> None:
