@@ -91,7 +91,7 @@ def run_in_node(backend: str) -> Run:
 
 @contextlib.contextmanager
 def chromium_page(
-    site: Path | None = None, beside: Mapping[str, str] | None = None, *, isolate: bool = False
+    site: Path | None = None, beside: Mapping[str, str] | None = None, *, isolate: bool = False, cached: bool = False
 ) -> Iterator[webdriver.Chrome]:
     """Open headless Chromium on a page of `site`, with files `beside`; or on a blank one, with Pyodide and a runner."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, contextlib.ExitStack() as stack:
@@ -106,7 +106,7 @@ def chromium_page(
                 (served / each.name).symlink_to(each.resolve())
         for name, text in (beside or {}).items():
             (served / name).write_text(text)
-        address = stack.enter_context(serve.serving(served, isolate=isolate))
+        address = stack.enter_context(serve.serving(served, isolate=isolate, cached=cached))
         options = webdriver.ChromeOptions()
         options.binary_location = shutil.which("chromium")
         for flag in (*CHROMIUM_FLAGS, f"--user-data-dir={folder}/profile"):

@@ -1,7 +1,7 @@
 """Serve a folder of static files to this machine alone.
 
-Invariant: the address is 127.0.0.1, whatever the options; files are never cached, so a reload shows what was
-built.
+Invariant: the address is 127.0.0.1, whatever the options; files are not cached unless asked for, so a reload shows
+what was built.
 """
 
 import argparse
@@ -24,6 +24,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
     """Static files with the types that modules and WebAssembly need."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else a file waits some 40 ms behind its headers
     extensions_map = http.server.SimpleHTTPRequestHandler.extensions_map | {
         ".js": "text/javascript",
         ".mjs": "text/javascript",
@@ -32,8 +33,11 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         ".whl": "application/zip",
     }
 
-    def __init__(self, *arguments: object, isolate: bool, verbose: bool, prelude: str, **options: object) -> None:
+    def __init__(
+        self, *arguments: object, isolate: bool, cached: bool, verbose: bool, prelude: str, **options: object
+    ) -> None:
         self.isolate = isolate
+        self.cached = cached
         self.verbose = verbose
         self.prelude = prelude.encode()
         super().__init__(*arguments, **options)
@@ -45,7 +49,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
     def end_headers(self) -> None:
         """Add the headers that every file is sent with."""
-        self.send_header("Cache-Control", "no-store")
+        self.send_header("Cache-Control", "max-age=86400" if self.cached else "no-store")
         if self.isolate:
             for name, value in ISOLATION.items():
                 self.send_header(name, value)
@@ -71,13 +75,20 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 
 def make_server(
-    folder: Path, *, port: int = 0, isolate: bool = False, verbose: bool = False, prelude: str = ""
+    folder: Path,
+    *,
+    port: int = 0,
+    isolate: bool = False,
+    cached: bool = False,
+    verbose: bool = False,
+    prelude: str = "",
 ) -> http.server.ThreadingHTTPServer:
     """Return a server of `folder`, bound to `port`, or to a free one where that is taken.
 
     `prelude` is JavaScript that stands before the script of each worker that the site has a file for.
     """
-    handler = functools.partial(Handler, directory=str(folder), isolate=isolate, verbose=verbose, prelude=prelude)
+    options = {"isolate": isolate, "cached": cached, "verbose": verbose, "prelude": prelude}
+    handler = functools.partial(Handler, directory=str(folder), **options)
     try:
         return http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
     except OSError:
@@ -85,9 +96,9 @@ def make_server(
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *, isolate: bool = False) -> Iterator[str]:
+def serving(folder: Path, *, isolate: bool = False, cached: bool = False) -> Iterator[str]:
     """Serve `folder` from a thread while the block runs; the value is the address."""
-    with make_server(folder, isolate=isolate) as server:
+    with make_server(folder, isolate=isolate, cached=cached) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:

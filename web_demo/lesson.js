@@ -4,7 +4,7 @@ import { find } from "./dom.js";
 import { Lab } from "./lab.js";
 import { fetchText } from "./python.js";
 
-const MOST_WORKERS = 4; // by default: each takes up to 100 MB of a phone's memory
+const MOST_WORKERS = 4; // by default: each takes some 65 MB of a phone's memory
 
 /**
  * Set up the page. name: of the program. view: its picture, with an element, draw(values), drawsEach, and where it

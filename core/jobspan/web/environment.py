@@ -138,10 +138,18 @@ def _expand(paths: Iterable[str]) -> Iterator[str]:
     """The files among `paths` and below the folders among them."""
     for path in paths:
         if os.path.isdir(path):
-            inner = (entry.path for entry in _entries(path) if entry.name not in _PASSED_OVER)
-            yield from _expand(sorted(inner))
+            yield from _below(path)
         elif os.path.isfile(path):  # not a link to nowhere
             yield path
+
+
+def _below(folder: str) -> Iterator[str]:
+    for entry in sorted(_entries(folder), key=lambda entry: entry.name):
+        if entry.is_dir():
+            if entry.name not in _PASSED_OVER:
+                yield from _below(entry.path)
+        elif entry.is_file():
+            yield entry.path
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

@@ -50,6 +50,8 @@
     };
 
     return {
+      // The runtime, once a worker has compiled it.
+      compiled: undefined,
       // What a worker begins with: an image or nothing; with `makes` it makes one, and others wait for `take` or `lose`.
       async next() {
         if (image) return { image: await image, makes: false };

@@ -67,7 +67,7 @@
         ? process.getBuiltinModule("node:worker_threads")
         : null;
       const lock = threads ? "" : `jobspan worker ${Math.random()} ${performance.timeOrigin + performance.now()}`;
-      let worker, url, bootTimer, endTimer, made, stage = "starting its script";
+      let worker, url, bootTimer, endTimer, shared, made, stage = "starting its script";
       let over = false;
       let runs = false;
       let wanted = true;
@@ -121,6 +121,9 @@
             break;
           case "image":
             made.take(message.image);
+            break;
+          case "compiled":
+            shared.compiled = message.module;
             break;
           case "imageless":
             expectSign();
@@ -176,6 +179,7 @@
         // Starts it, as soon as it is known whether it begins with an image that another worker makes at this moment.
         async init(indexURL, options, name, environment, images) {
           const { image, makes } = await images.next();
+          shared = images;
           if (makes) made = images;
           if (over) return made?.lose();
           begin();
@@ -183,7 +187,8 @@
           const isURL = /^[a-z]{2,}:/i.test(place);
           const module = isURL ? place : process.getBuiltinModule("node:url").pathToFileURL(place).href;
           const kept = outbox.splice(0);
-          post({ type: "init", module, options, name, lock, environment, image, makes, box });
+          const { compiled } = images;
+          post({ type: "init", module, options, name, lock, environment, image, makes, compiled, box });
           for (const [message, transfer] of kept) post(message, transfer);
         },
         reproduce: (environment) => post({ type: "reproduce", environment }),

@@ -8,7 +8,8 @@ type       fields
 =========  =========================================================================================
 init       ``module`` (URL of pyodide.mjs), ``options`` (for loadPyodide), ``name``, ``lock`` (the name
            of a web lock to hold for life), ``environment`` (see reproduce), ``image`` to begin with,
-           ``makes`` (whether it makes one), ``box`` (where memory is shared)
+           ``makes`` (whether it makes one), ``compiled`` (the runtime, once a worker has compiled it),
+           ``box`` (where memory is shared)
 reproduce  ``environment``: ``packages`` (of the distribution, to load by name), ``loadedPackages``,
            ``paths``, ``sizes`` and ``contents`` (files to write), ``path`` (sys.path), ``folder``
            (the working directory); sent again when more was installed
@@ -25,6 +26,7 @@ type       fields
 =========  =========================================================================================
 booting    ``stage`` that begins; ``locked`` once: whether ``lock`` is held
 image      ``image``, for the other workers
+compiled   ``module``: the runtime, for the other workers
 imageless  ``reason``: none could be made or used, so it boots by itself
 ready      Python and the environment are there; ``memory``: bytes of its interpreter
 started    ``ticket``, ``index``, ``at``: a task begins; only for batches that are watched
@@ -34,8 +36,8 @@ fatal      ``reason``: the worker is of no use any more; the caller ends it
 mail       there is something in its mailbox
 =========  =========================================================================================
 
-Where memory is shared, what a worker sends goes through a mailbox in it (`mailbox.js`), all but ``image`` and ``mail``:
-so a caller that blocks can take it in.
+Where memory is shared, what a worker sends goes through a mailbox in it (`mailbox.js`), all but ``image``, ``compiled``
+and ``mail``: so a caller that blocks can take it in.
 
 A ``batch`` is answered by exactly one ``reply``, or the worker is gone: `link.js` notices that on its own.
 A receiver passes over no type: one that it does not know is an error of this package.

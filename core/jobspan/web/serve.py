@@ -12,11 +12,11 @@ from pickle import PickleBuffer
 from time import monotonic
 from typing import Any
 
-from pyodide.ffi import can_run_sync, run_sync, to_js
+from pyodide.ffi import can_run_sync, run_sync
 
 from jobspan.persist.pickling import loads
 from jobspan.web.images import PACKAGES
-from jobspan.web.protocol import export_buffers, import_buffers
+from jobspan.web.protocol import import_buffers
 from jobspan.worker.context import PROBE
 from jobspan.worker.references import learn
 from jobspan.worker.wire import run_encoded
@@ -30,6 +30,9 @@ def prepare() -> None:
     import gc
 
     import cloudpickle  # noqa: F401  imported for the image
+
+    import jobspan.worker.relay
+    import jobspan.worker.surroundings  # noqa: F401  for the image, too
 
     known = {*sys.stdlib_module_names, *PACKAGES, "pyodide", "_pyodide"}
     for name, module in list(sys.modules.items()):
@@ -47,7 +50,7 @@ def learn_constants(payload: Any) -> None:
 def make_runner(
     name: str,
     started: Callable[[int, int, float], object],
-    reply: Callable[[int, Any, Any], object],
+    reply: Callable[..., object],
     is_disowned: Callable[[], bool],
     take_in: Callable[[], Awaitable[None]] | None = None,
 ) -> Callable[[int, Any, Any], None]:
@@ -58,7 +61,7 @@ def make_runner(
     name : str
         What the worker is called.
     started, reply : callable
-        Post messages.
+        Post messages; a reply is a ticket and buffers, of which nothing is kept.
     is_disowned : callable
         Whether nobody waits any more for what runs here, as far as is known.
     take_in : callable, optional
@@ -89,6 +92,6 @@ def make_runner(
         )
         sys.stdout.flush()
         sys.stderr.flush()
-        reply(ticket, to_js(encoded), export_buffers(out_of_band))
+        reply(ticket, encoded, *(buffer.raw() for buffer in out_of_band))
 
     return run

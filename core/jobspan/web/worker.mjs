@@ -34,17 +34,20 @@ def set_up(path, folder):
 renew, set_up
 `;
   let python, setUp, run, learn;
+  const PIECE = 4 << 20;
   let last = Promise.resolve();
   let isDisowned = false; // as far as messages tell, which come when a task lets them
 
   const memory = () => python._module.HEAP8.length; // Pyodide has no public name for it
 
   const handlers = {
-    async init({ module, options, name, lock, environment, image, makes, box }) {
+    async init({ module, options, name, lock, environment, image, makes, compiled, box }) {
       if (box) {
         post = mailbox.writer(box, () => port.postMessage({ type: "mail" }));
         tellOfEnds();
       }
+      const bytes = image && read(image); // at the same time as the scripts
+      if (image) import(new URL("pyodide.asm.mjs", module).href).catch(() => {}); // loadPyodide tells what fails
       post({ type: "booting", stage: "loading pyodide.mjs", locked: await hold(lock) });
       const { loadPyodide } = await import(module);
       post({ type: "booting", stage: "loading Python" });
@@ -56,7 +59,12 @@ renew, set_up
           stderr: (line) => output("stderr", `${line}\n`),
           ...extra,
         });
-      python = await boot(load, environment, image, makes);
+      const restore = shareCompiled(compiled);
+      try {
+        python = await boot(load, environment, bytes, makes);
+      } finally {
+        restore();
+      }
       // From here on all that is flushed, not only whole lines.
       const writer = (stream, decoder = new TextDecoder()) => ({
         write(bytes) {
@@ -72,8 +80,14 @@ renew, set_up
       setUp = set;
       await handlers.reproduce({ environment });
       const started = (ticket, index, at) => post({ type: "started", ticket, index, at });
-      const reply = (ticket, payload, buffers) =>
-        post({ type: "reply", ticket, payload, buffers, memory: memory() }, [payload.buffer, ...buffers.map((b) => b.buffer)]);
+      // A mailbox takes Python's own memory in; a message takes copies along, which become the caller's.
+      const reply = (ticket, ...parts) => {
+        const views = parts.map((part) => part.getBuffer("u8"));
+        const [payload, ...buffers] = views.map(({ data }) => (box ? data : data.slice()));
+        const owned = box ? [] : [payload, ...buffers].map((part) => part.buffer);
+        post({ type: "reply", ticket, payload, buffers, memory: memory() }, owned);
+        for (const view of views) view.release();
+      };
       const serve = python.pyimport("jobspan.web.serve");
       const [disowned, turn] = box ? [() => mailbox.isDisowned(box)] : [() => isDisowned, takeIn];
       run = serve.make_runner(name, started, reply, disowned, turn);
@@ -104,22 +118,70 @@ renew, set_up
   };
 
   // Python from an image, which another worker has made or this one makes; by itself where that does not work.
-  async function boot(load, environment, image, makes) {
+  async function boot(load, environment, reading, makes) {
     try {
       if (makes) {
-        image = await makeImage(load, environment);
+        const image = await makeImage(load, environment);
         port.postMessage({ type: "image", image }); // with what a mailbox cannot take
+        reading = read(image);
       }
-      if (image) {
-        const bytes = image.arrayBuffer ? new Uint8Array(await image.arrayBuffer()) : image.slice();
+      if (reading) {
+        const bytes = await reading;
         const copy = await load({ _loadSnapshot: bytes });
         delete copy._api.config._loadSnapshot; // which would keep them in memory
+        bytes.buffer.transfer?.(0); // and so would an idle worker, whose garbage nobody collects
         return copy;
       }
     } catch (error) {
       post({ type: "imageless", reason: String(error) });
     }
     return load({});
+  }
+
+  // The bytes of an image. Of what a Blob gives at once, the browser keeps a copy until it collects garbage, which in an
+  // idle worker it does not; so it is read piece by piece, into the same memory, where that can be.
+  async function read(image) {
+    if (!image.stream) return image.slice();
+    let reader;
+    try {
+      reader = image.stream().getReader({ mode: "byob" });
+    } catch {
+      return new Uint8Array(await image.arrayBuffer());
+    }
+    const bytes = new Uint8Array(image.size);
+    for (let at = 0, piece = new ArrayBuffer(PIECE); ; ) {
+      const { done, value } = await reader.read(new Uint8Array(piece));
+      if (done) return bytes;
+      bytes.set(value, at);
+      at += value.length;
+      piece = value.buffer;
+    }
+  }
+
+  // Takes the runtime as another worker has compiled it, which saves the time, and the memory of the machine's code; or
+  // else leaves it to the others. Returns what takes that back.
+  function shareCompiled(compiled) {
+    const { instantiate, instantiateStreaming } = WebAssembly;
+    const { fetch } = globalThis;
+    const sharing = (original) => async (source, imports) => {
+      if (source instanceof WebAssembly.Module) return original(source, imports);
+      if (compiled) return { module: compiled, instance: await instantiate(compiled, imports) };
+      const result = await original(source, imports);
+      port.postMessage({ type: "compiled", module: result.module });
+      return result;
+    };
+    WebAssembly.instantiate = sharing(instantiate);
+    if (instantiateStreaming) WebAssembly.instantiateStreaming = sharing(instantiateStreaming);
+    if (compiled) {
+      const none = () => new Response(new Uint8Array(), { headers: { "Content-Type": "application/wasm" } });
+      globalThis.fetch = async (what, ...more) =>
+        String(what.url ?? what).endsWith("pyodide.asm.wasm") ? none() : fetch(what, ...more);
+    }
+    return () => {
+      globalThis.fetch = fetch;
+      WebAssembly.instantiate = instantiate;
+      if (instantiateStreaming) WebAssembly.instantiateStreaming = instantiateStreaming;
+    };
   }
 
   async function makeImage(load, environment) {
@@ -141,8 +203,11 @@ renew, set_up
 
   function writeFiles(python, { paths, sizes, contents }) {
     let offset = 0;
+    const made = new Set();
     paths.forEach((file, i) => {
-      python.FS.mkdirTree(file.slice(0, file.lastIndexOf("/")) || "/");
+      const folder = file.slice(0, file.lastIndexOf("/")) || "/";
+      if (!made.has(folder)) python.FS.mkdirTree(folder);
+      made.add(folder);
       // The file system may keep the memory: nobody else changes it.
       python.FS.writeFile(file, contents.subarray(offset, (offset += sizes[i])), { canOwn: true });
     });
