@@ -34,6 +34,7 @@ def set_up(path, folder):
 renew, set_up
 `;
   let python, setUp, run, learn;
+  let reader; // that nothing else refers to: Chromium's garbage collector takes one that is read from
   const PIECE = 4 << 20;
   let last = Promise.resolve();
   let isDisowned = false; // as far as messages tell, which come when a task lets them
@@ -142,7 +143,6 @@ renew, set_up
   // idle worker it does not; so it is read piece by piece, into the same memory, where that can be.
   async function read(image) {
     if (!image.stream) return image.slice();
-    let reader;
     try {
       reader = image.stream().getReader({ mode: "byob" });
     } catch {
@@ -151,7 +151,10 @@ renew, set_up
     const bytes = new Uint8Array(image.size);
     for (let at = 0, piece = new ArrayBuffer(PIECE); ; ) {
       const { done, value } = await reader.read(new Uint8Array(piece));
-      if (done) return bytes;
+      if (done) {
+        reader = undefined;
+        return bytes;
+      }
       bytes.set(value, at);
       at += value.length;
       piece = value.buffer;
