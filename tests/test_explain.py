@@ -42,6 +42,18 @@ def test_an_empty_cache_says_that_it_is_empty(memory: Memory) -> None:
     assert memory.cache(fit).explain([1]).reasons == ("no call of this function is in the cache",)
 
 
+def test_of_versions_of_the_code_the_one_with_fewest_differences_is_closest(memory: Memory) -> None:
+    space = {"__name__": "user_script"}
+    exec("def total(x):\n    return x + first + second", space)
+    cached = memory.cache(space["total"])
+    for space["first"], space["second"] in ((1, 1), (2, 2)):
+        cached(5)
+    space["first"], space["second"] = 1, 3
+    told = str(cached.explain(5))
+    assert "second has changed" in told
+    assert "first has changed" not in told
+
+
 def test_the_closest_call_differs_in_one_argument(memory: Memory) -> None:
     cached = memory.cache(fit)
     for depth in range(5):

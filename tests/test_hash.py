@@ -546,3 +546,10 @@ def test_a_tensor_is_its_elements_wherever_and_however_they_lie() -> None:
     assert jobspan.hash(pickle.loads(pickle.dumps(layer))) == jobspan.hash(layer)
     with pytest.raises(UnhashableError, match="sparse_csr"):
         jobspan.hash(tensor[:3, :5].to_sparse_csr())
+
+
+@pytest.mark.skipif(not find_spec("numpy"), reason="needs numpy")
+def test_the_masked_constant_has_a_digest() -> None:
+    import numpy as np
+
+    assert jobspan.hash(np.ma.masked) == jobspan.hash(np.ma.masked) != jobspan.hash(np.ma.array(0.0, mask=True))

@@ -266,6 +266,8 @@ def test_without_a_location_nothing_is_kept() -> None:
     assert isinstance(shelved, NotMemorizedResult)
     assert shelved.get() == 6
     assert cached.call(3) == (6, {})
+    assert "there is no cache" in str(cached.explain(3))
+    assert cached.entries() == []
 
 
 def test_without_a_location_coroutines_are_still_awaited() -> None:

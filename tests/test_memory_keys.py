@@ -329,3 +329,20 @@ def test_the_own_code_of_a_function_of_an_installed_package_counts(
     sys.modules.pop("package_of_another", None)
     assert results == [3, 6, 3]
     assert memory.counts.hits == 1
+
+
+def test_objects_that_hold_their_own_cached_method_hit_though_a_global_is_filled(memory: Memory) -> None:
+    seen: dict[int, int] = {}
+
+    def square(x: int) -> int:
+        return seen.setdefault(x, x * x)
+
+    class Model:
+        def __init__(self) -> None:
+            self.fit = memory.cache(self.fit)  # type: ignore[method-assign]
+
+        def fit(self, x: int) -> int:
+            return square(x)
+
+    assert [Model().fit(x) for x in (1, 2, 1, 2)] == [1, 4, 1, 4]
+    assert (memory.counts.hits, memory.counts.misses) == (2, 2)

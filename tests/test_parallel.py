@@ -164,6 +164,22 @@ def test_an_exception_arrives_as_itself_whatever_its_init_wants(
     assert "task 0: fail()" in "".join(info.value.__notes__)
 
 
+def test_an_exception_arrives_with_what_it_was_raised_from(backend: Any) -> None:
+    def fail() -> None:
+        try:
+            try:
+                {}["key"]
+            except KeyError as error:
+                raise KeywordError(code=3) from error
+        except KeywordError as error:
+            raise ValueError("config is bad") from error
+
+    with pytest.raises(ValueError, match="config is bad") as info:
+        Parallel(2, backend)([delayed(fail)()])
+    assert type(info.value.__cause__) is KeywordError
+    assert repr(info.value.__cause__.__cause__) == "KeyError('key')"
+
+
 def test_what_of_an_exception_cannot_be_sent_is_named(copying_backend: Any) -> None:
     def fail() -> None:
         raise KeywordError(code=3)

@@ -501,6 +501,108 @@ def test_it_works_in_a_child_of_multiprocessing_daemonic_or_not(
     assert finish(done) == ("[0, 1, 2, 3, 4]\n0\n", "")
 
 
+_IN_A_POOL = """
+import multiprocessing
+from dataclasses import dataclass
+from jobspan import Parallel, delayed
+
+@dataclass(slots=True)
+class Point:
+    x: int
+
+def make(i):
+    return Point(i)
+
+def run(n):
+    found = Parallel(n_jobs=2, backend={name!r})(delayed(make)(i) for i in range(n))
+    return [point.x for point in found if type(point) is Point]
+
+if __name__ == "__main__":
+    for method in ("spawn", "forkserver"):
+        with multiprocessing.get_context(method).Pool(1) as pool:
+            print(pool.map(run, [3, 2]))
+"""
+
+
+@POSIX
+def test_what_the_script_defines_is_found_from_children_that_run_it_again(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "in_a_pool.py"
+    path.write_text(_IN_A_POOL.format(name=name))
+    done = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.stdout == "[[0, 1, 2], [0, 1]]\n" * 2, done.stderr
+
+
+@LINUX
+def test_a_forked_child_leaves_quietly_by_itself(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "forks.py"
+    path.write_text(
+        textwrap.dedent(f"""
+        import os, sys
+        from jobspan import Parallel, delayed
+        if __name__ == "__main__":
+            Parallel(2, {name!r})(delayed(abs)(i) for i in range(3))
+            child = os.fork()
+            if child == 0:
+                sys.exit(0)
+            os.waitpid(child, 0)
+        """)
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", path], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@POSIX
+def test_a_caller_that_is_killed_leaves_no_noise(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "killed.py"
+    path.write_text(
+        textwrap.dedent(f"""
+        import os, signal
+        from jobspan import Parallel, delayed
+        if __name__ == "__main__":
+            Parallel(2, {name!r})(delayed(abs)(i) for i in range(4))
+            os.kill(os.getpid(), signal.SIGKILL)
+        """)
+    )
+    done = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")  # which what tidies up after it writes to, too
+
+
+@POSIX
+def test_a_task_is_stopped_even_where_nothing_can_be_raised(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    def work(i: int) -> int:
+        import weakref
+
+        class Value:
+            def __del__(self) -> None:
+                sum(range(300))
+
+        values: Any = weakref.WeakValueDictionary()
+        end = time.monotonic() + 0.2
+        while time.monotonic() < end:
+            for _ in range(200):
+                values[1] = value = Value()
+                del value
+        return i
+
+    for _ in range(5):
+        results = Parallel(2, name, return_as="generator")(delayed(work)(i) for i in range(20))
+        assert next(results) == 0
+        results.close()
+    assert Parallel(2, name)([delayed(abs)(-1)] * 4) == [1] * 4
+    assert "ignored" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("tasks", [5, 500])
+@pytest.mark.parametrize("return_as", ["generator", "generator_unordered"])
+def test_a_generator_that_is_read_after_its_block_says_so(name: str, return_as: str, tasks: int) -> None:
+    with Parallel(2, name, return_as=return_as) as parallel:
+        results = parallel(delayed(abs)(i) for i in range(tasks))
+    with pytest.raises(WorkerLost, match="inside of the block"):
+        list(results)
+
+
 @LINUX
 def test_no_executor_is_ending_still_when_concurrent_futures_wakes_them_all(tmp_path: Path) -> None:
     main = """

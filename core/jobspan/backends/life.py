@@ -18,7 +18,9 @@ import signal
 import sys
 import threading
 import time
+from _thread import start_new_thread
 from collections.abc import Callable, Mapping
+from functools import partial
 from multiprocessing.context import get_spawning_popen
 from types import FrameType
 from typing import Any, NamedTuple, cast
@@ -40,6 +42,7 @@ _NUMBER = 8  # bytes
 _SLOT = 4  # numbers: those of a `Slot`, and the process whose it is
 _PROCESS = 3  # the place of the latter
 _NEVER = float("inf")
+_AGAIN_S = 0.001
 _IMPORT_SYSTEM = "<frozen importlib"
 
 
@@ -183,6 +186,7 @@ def begin_work(
     PROBE.set(_is_unwanted)
     leave_streams()
     signal.signal(signal.SIGINT, _look_at_board)
+    sys.unraisablehook = partial(_stop_again, sys.unraisablehook)
     if hasattr(signal, "pthread_sigmask"):  # it may have been started with the signal blocked
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if sys.platform != "win32":
@@ -219,6 +223,21 @@ def _look_at_board(_signal: int, frame: FrameType | None) -> None:
         frame = frame.f_back
     _running = 0  # only once: what cleans up after it is not disturbed
     raise Stopped("the call that this task belongs to has ended")
+
+
+def _stop_again(otherwise: Callable[[Any], object], unraisable: Any) -> None:
+    """Where nothing can be raised, as in ``__del__`` and callbacks of weak references, stop the task a moment later."""
+    global _running  # noqa: PLW0603  see above
+    if not isinstance(unraisable.exc_value, Stopped):
+        otherwise(unraisable)
+        return
+    _running = _begun
+    start_new_thread(_signal_soon, (threading.get_ident(),))
+
+
+def _signal_soon(thread: int) -> None:
+    time.sleep(_AGAIN_S)
+    signal.pthread_kill(thread, signal.SIGINT)
 
 
 def run_wanted(number: int, payload: bytes) -> Reply | None:

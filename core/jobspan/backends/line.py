@@ -199,10 +199,19 @@ class Line:
             try:
                 _send(self._batches, number, payload, flags=socket.MSG_DONTWAIT)
             except BlockingIOError:
-                self._ready.register(self._batches, select.POLLOUT)
+                pass
+            except ConnectionError:
+                self._break()
             else:
                 return
+            self._ready.register(self._batches, select.POLLOUT)
         self._pending.append((number, payload))
+
+    def _break(self) -> None:
+        """Nobody takes batches any more: its pool was ended meanwhile."""
+        if self.broken is None:
+            self.broken = JobspanError("the workers were ended")
+            self.wake()
 
     def _send_pending(self) -> None:
         try:
@@ -210,6 +219,9 @@ class Line:
                 _send(self._batches, *self._pending[0], flags=socket.MSG_DONTWAIT)
                 self._pending.popleft()
         except BlockingIOError:
+            return
+        except ConnectionError:
+            self._break()
             return
         self._ready.unregister(self._batches)
 
@@ -222,7 +234,7 @@ class Line:
             if self._pending:
                 self._send_pending()
             replies = self._replies.fileno()
-            if not events or any(ready == replies for ready, _ in events):
+            if not events or self.broken is not None or any(ready == replies for ready, _ in events):
                 return self._drain() if events else []
             left = None if deadline is None else deadline - monotonic()
 

@@ -115,6 +115,7 @@ def _start_executor(
     """Start one of loky's executors; with a `place` its pool leaves the line to others."""
     environment = kind.environment()
     leak_limit = {} if LOKY_LEAK_LIMIT in os.environ else {LOKY_LEAK_LIMIT: _NO_LIMIT}
+    _start_trackers()  # before loky does so: its locks are known to one
     executor = ProcessPoolExecutor(
         kind.width,
         timeout=None,
@@ -123,7 +124,6 @@ def _start_executor(
         env={**environment, **leak_limit},
     )
     pool = LokyPool(executor, kind, board, line if place is None else None)
-    _start_trackers()
     try:
         with without_interrupts(), _as_free_process():
             pool.start(ended)

@@ -52,6 +52,7 @@ class Lender:
         inherited = [*self._idle, *self._lent]
         for pool in inherited:
             pool.close_line()
+            process._children.difference_update(pool.crew)  # type: ignore[attr-defined]  # noqa: SLF001  nor to wait for
         self._of_parent += inherited
         self._idle, self._lent = [], set()
         self._changed = threading.Condition()

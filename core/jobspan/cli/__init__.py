@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from jobspan import __version__
 from jobspan.cli import caches, checkpoints
 from jobspan.errors import JobspanError
 
@@ -16,6 +17,7 @@ from jobspan.errors import JobspanError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; 1 if that was not possible."""
     parser = argparse.ArgumentParser(prog="jobspan", description="Looks into what jobspan leaves behind.")
+    parser.add_argument("--version", action="version", version=f"jobspan {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
     checkpoints.add_commands(commands)
     caches.add_commands(commands)

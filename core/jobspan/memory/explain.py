@@ -6,7 +6,8 @@ Invariant: looks, and changes nothing; what it says of earlier calls is what the
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +17,7 @@ from jobspan.memory.index import Index, find_closest, find_key, find_newest, mak
 from jobspan.memory.limits import list_entries
 from jobspan.memory.near import find_near, tags_of
 from jobspan.memory.sketches import compare_with, make_sketches
-from jobspan.memory.sources import read_version, tell_changes, version_of
+from jobspan.memory.sources import count_changes, read_version, tell_changes, version_of
 from jobspan.memory.telling import kind_of, tell
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class _Candidate(NamedTuple):
     equal: tuple[str, ...]
     different: tuple[str, ...]
     same_code: bool
+    code_changes: int
     nearness: int  # how many of the arguments that differ are near
 
 
@@ -142,6 +144,13 @@ def _find_best(served: Served, call: Call, data: bytes) -> _Candidate | None:
     if not data:
         entries = sorted(list_entries(shelf.store, shelf.folder), key=lambda kept: kept.written, reverse=True)
         sources.append(kept.key for kept in entries[:_LISTED])
+    now = version_of(served.identity)
+
+    @cache
+    def count(code: str) -> int:
+        before = read_version(shelf.store, shelf.folder, code)
+        return len(now.parts) + 1 if before is None else count_changes(before, now)
+
     best: _Candidate | None = None
     seen = set()
     for source in sources:
@@ -149,7 +158,7 @@ def _find_best(served: Served, call: Call, data: bytes) -> _Candidate | None:
             if key in seen:
                 continue
             seen.add(key)
-            found = _compare(served, call, key, is_near=key in near)
+            found = _compare(served, call, key, count, is_near=key in near)
             if found is not None and (best is None or _rank(found) > _rank(best)):
                 best = found
         if best is not None and len(best.different) + (not best.same_code) <= 1:
@@ -157,11 +166,14 @@ def _find_best(served: Served, call: Call, data: bytes) -> _Candidate | None:
     return best
 
 
-def _rank(candidate: _Candidate) -> tuple[int, int, bool, float]:
-    return len(candidate.equal), candidate.nearness, candidate.same_code, candidate.entry.written
+def _rank(candidate: _Candidate) -> tuple[int, int, bool, int, float]:
+    _, entry, _, equal, _, same_code, code_changes, nearness = candidate
+    return len(equal), nearness, same_code, -code_changes, entry.written
 
 
-def _compare(served: Served, call: Call, key: str, *, is_near: bool) -> _Candidate | None:
+def _compare(
+    served: Served, call: Call, key: str, count_changes: Callable[[str], int], *, is_near: bool
+) -> _Candidate | None:
     entry = served.shelf.peek(key)
     if entry is None:
         return None
@@ -173,7 +185,8 @@ def _compare(served: Served, call: Call, key: str, *, is_near: bool) -> _Candida
         (equal if before.get(name) == digest.hex() else different).append(name)
     different += [name for name in before if name not in served.names]
     same_code = facts["code"] == served.code_digest.hex()
-    return _Candidate(key, entry, facts, tuple(equal), tuple(different), same_code, int(is_near))
+    changes = 0 if same_code else count_changes(facts["code"])
+    return _Candidate(key, entry, facts, tuple(equal), tuple(different), same_code, changes, int(is_near))
 
 
 def _tell_candidate(served: Served, call: Call, best: _Candidate) -> Iterator[str]:

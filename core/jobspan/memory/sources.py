@@ -74,6 +74,14 @@ def _name(folder: str, code: str) -> str:
     return f"{folder}/code/{code}"
 
 
+def count_changes(old: Version, new: Version) -> int:
+    """How many parts are different."""
+    unknown = ("", "")
+    return sum(
+        old.parts.get(names, unknown)[0] != new.parts.get(names, unknown)[0] for names in {*old.parts, *new.parts}
+    )
+
+
 def tell_changes(old: Version, new: Version) -> Iterator[str]:
     """What is different, a line each, and the difference of the source below it."""
     for names in sorted({*old.parts, *new.parts}):
@@ -93,7 +101,8 @@ def tell_changes(old: Version, new: Version) -> Iterator[str]:
 
 
 def _what(kind: str, name: str) -> str:
-    return {"function": f"{name} itself", "captured": f"the captured variable {name}"}.get(kind, f"{kind} {name}")
+    words = {"function": f"{name} itself", "captured": f"the captured variable {name}", "defaults": "a default value"}
+    return words.get(kind, f"{kind} {name}")
 
 
 def _tell_difference(before: str, after: str) -> Iterator[str]:

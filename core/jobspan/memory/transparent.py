@@ -6,9 +6,13 @@ Invariant: behaves as the function does, and has the methods of one that is cach
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobspan.memory.results import NotMemorizedResult
+
+if TYPE_CHECKING:
+    from jobspan.memory.explain import Explanation
+    from jobspan.memory.table import Table
 
 
 class NotMemorizedFunc:
@@ -52,6 +56,18 @@ class NotMemorizedFunc:
     def forget(self, *args: Any, **kwargs: Any) -> bool:  # noqa: ARG002  as for one that is cached
         """False: it was not there."""
         return False
+
+    def explain(self, *args: Any, **kwargs: Any) -> Explanation:  # noqa: ARG002  as for one that is cached
+        """A miss: nothing is kept."""
+        from jobspan.memory.explain import Explanation
+
+        return Explanation(self.__qualname__, False, self.__qualname__, ("location=None: there is no cache",))
+
+    def entries(self) -> Table:
+        """There are none."""
+        from jobspan.memory.table import Table
+
+        return Table()
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """As a method."""

@@ -10,11 +10,13 @@ as far as these can be sent.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from jobspan.errors import RemoteError
 from jobspan.persist.pickling import dumps, is_picklable, loads
 
+_MOST_CAUSES = 8
 _Rebuilding = tuple[Callable[..., BaseException], tuple[type[BaseException], tuple[Any, ...], dict[str, Any]]]
 
 
@@ -36,6 +38,31 @@ def portable(error: BaseException) -> BaseException:
         told.add_note(str(note))
     told.add_note(f"jobspan: the exception itself cannot be sent ({obstacle})")
     return told
+
+
+def with_cause(sent: BaseException, cause: BaseException | None) -> Any:
+    """What unpickles as `sent`, raised from `cause`, which pickle would leave behind."""
+    return sent if cause is None else _Caused(sent, cause)
+
+
+class _Caused:
+    def __init__(self, sent: BaseException, cause: BaseException) -> None:
+        self._parts = sent, cause
+
+    def __reduce__(self) -> tuple[Callable[..., BaseException], tuple[Any, ...]]:
+        causes: list[BaseException] = []
+        cause: BaseException | None = self._parts[1]
+        while cause is not None and len(causes) < _MOST_CAUSES:
+            causes.append(cause)
+            cause = cause.__cause__
+        return join, (self._parts[0], [portable(each) for each in causes])
+
+
+def join(error: BaseException, causes: list[BaseException]) -> BaseException:
+    """The exception, raised from the first of these, which was raised from the second, and so on."""
+    for later, earlier in pairwise([error, *causes]):
+        later.__cause__ = earlier
+    return error
 
 
 def find_obstacle(sent: BaseException, error: BaseException) -> str:

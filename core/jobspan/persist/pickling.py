@@ -20,6 +20,7 @@ from jobspan.persist.culprit import find_culprit, name_kind
 loads = pickle.loads
 
 _ATOMS = frozenset({type(None), bool, int, float, str})  # of which nobody has a say, and a pickler costs most
+_SCRIPTS = frozenset({"__main__", "__mp_main__"})  # multiprocessing runs it under the second name in its children
 _NO_FILE = "<dynamic-code>"  # what cloudpickle 3.1.3 writes instead of a file name
 
 BufferSink: TypeAlias = Callable[[pickle.PickleBuffer], object]
@@ -56,7 +57,7 @@ class _ByValue(Exception):
 def travels_by_value(obj: Any) -> bool:
     """Whether a function or class goes into the pickle whole, since a worker could not import it."""
     module = getattr(obj, "__module__", None)
-    if module == "__main__" or module is None or "<" in obj.__qualname__:
+    if module in _SCRIPTS or module is None or "<" in obj.__qualname__:
         return True
     cloudpickle = sys.modules.get("cloudpickle")
     if cloudpickle is None:
@@ -164,6 +165,8 @@ def _cloud_pickler() -> Any:
         function_setter: Setter | None = None
 
         def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, FunctionType | type) and obj.__module__ == "__mp_main__":
+                cloudpickle.register_pickle_by_value(sys.modules["__mp_main__"])
             if type(obj) is CodeType:
                 return _name_file(obj, self.dispatch_table[CodeType](obj))
             if self.reducer is not None and not isinstance(obj, FunctionType | type):
@@ -174,9 +177,18 @@ def _cloud_pickler() -> Any:
             if self.function_setter is not None and isinstance(obj, FunctionType) and reduced is not NotImplemented:
                 make, arguments, state, items, entries, set_state = reduced
                 return make, arguments, (set_state, state), items, entries, self.function_setter
+            if isinstance(obj, type) and "__slots__" in vars(obj) and reduced is not NotImplemented:
+                return _with_slots(obj, reduced)
             return reduced
 
     return CloudPickler
+
+
+def _with_slots(kind: Any, reduced: Any) -> Any:
+    """What cloudpickle makes of a class, with its slots: objects that have a dict instead do not fit the original."""
+    make, arguments, *rest = reduced
+    namespace = {"__slots__": kind.__slots__}
+    return make, tuple({**each, **namespace} if isinstance(each, dict) else each for each in arguments), *rest
 
 
 def _name_file(code: CodeType, reduced: Any) -> Any:

@@ -10,13 +10,15 @@ import sys
 from _thread import allocate_lock
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from jobspan import host
 from jobspan.errors import InitializerError
 from jobspan.worker.context import PLACE, Place
 from jobspan.worker.describe import describe_task, name_of
-from jobspan.worker.script import Spaces, set_initializer, within
+
+if TYPE_CHECKING:
+    from jobspan.worker.script import Spaces
 
 Initializer: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...]]
 
@@ -33,6 +35,7 @@ _limited: tuple[int | None, int, int] | None = None
 def pack_initializer(initializer: Initializer) -> bytes:
     """Pickle it, or raise the `UnpicklableError` that says why it cannot be."""
     from jobspan.persist.pickling import dumps, explain
+    from jobspan.worker.script import set_initializer
 
     try:
         return dumps(initializer, function_setter=set_initializer)
@@ -54,6 +57,8 @@ def initialized(packed: bytes | None, place: Place) -> Iterator[None]:
     if packed is None:
         yield
         return
+    from jobspan.worker.script import within
+
     if packed not in _ran:
         with _running:
             if packed not in _ran:
@@ -65,6 +70,7 @@ def initialized(packed: bytes | None, place: Place) -> Iterator[None]:
 def _run(packed: bytes, place: Place) -> Spaces:
     """Run it, and return the globals of what came with it."""
     from jobspan.persist.pickling import loads
+    from jobspan.worker.script import within
 
     spaces: Spaces = {}
     try:

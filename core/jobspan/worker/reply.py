@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from jobspan.model import Completion, Task, Ticket, Warned
 from jobspan.persist import segments
-from jobspan.persist.exceptions import portable
+from jobspan.persist.exceptions import portable, with_cause
 from jobspan.persist.pickling import BufferSink, Reducer, dumps, explain, is_picklable, loads
 from jobspan.persist.segments import Segment
 from jobspan.worker.describe import FAR_TRACE, add_lines, add_note, note_task, trace_of
@@ -84,8 +84,8 @@ def encode_lost(error: BaseException, worker: str) -> bytes:
     return dumps(([], None, _portable(error), worker, 0.0, (), (), 0.0))
 
 
-def _portable(error: BaseException) -> BaseException:
-    """The exception as it can be sent, with the traceback here.
+def _portable(error: BaseException) -> Any:
+    """The exception as it can be sent, with the traceback here, and what it was raised from.
 
     The frames are let go: they hold all that the task had in memory, and would be held in a circle with the exception.
     """
@@ -94,7 +94,7 @@ def _portable(error: BaseException) -> BaseException:
     sent = portable(error)
     if trace:
         add_note(sent, f"{FAR_TRACE}{trace}")
-    return sent
+    return with_cause(sent, error.__cause__)
 
 
 def decode_reply(ticket: Ticket, reply: Reply, buffers: Sequence[Any] = ()) -> Completion:

@@ -154,6 +154,7 @@ def _take_scalar(scalar: Any, coerce: Coerce) -> Content:
 
 
 _TAKES: tuple[tuple[type, Take], ...] = (
+    (type(np.ma.masked), lambda masked, _: ("masked constant", type(masked))),
     (np.ma.MaskedArray, _take_masked),
     (np.ndarray, _take_array),
     (np.generic, _take_scalar),

@@ -239,6 +239,11 @@ def identify(function: Callable[..., Any], *, anew: bool = False) -> Identity:
     walk = walking.get()
     if walk is not None and walk.is_asking:
         raise Met(function)
+    if walk is None and not anew and (ask := getattr(type(function), "__jobspan_identity__", None)) is not None:
+        asked = ask(function)
+        if isinstance(asked, Identity):
+            return asked
+        function = asked
     known = None if anew else _remembered.get(id(function))
     if known is not None:
         whose, identity = known
