@@ -31,7 +31,7 @@ from jobspan.backends.pools import Lender, open_session
 from jobspan.model import Staff
 
 _NO_LIMIT = str(1 << 62)
-_QUIET_TRACKER = "ignore::UserWarning:loky.backend.resource_tracker"
+_QUIET_TRACKER = "ignore"  # all of that process; to name the warning takes it as long as the rest of its start
 
 ROUND_TRIP_S = 1e-4
 
