@@ -8,6 +8,7 @@ import gc
 import itertools
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -393,8 +394,12 @@ def test_a_task_that_takes_too_long_ends_the_call(threads: Watched, return_as: s
 
 def test_an_interrupt_ends_the_call(threads: Watched) -> None:
     go_on = threading.Event()
-    with on(threads), pytest.raises(KeyboardInterrupt):
-        Parallel()([delayed(_thread.interrupt_main)(), delayed(go_on.wait)(60)])
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        with on(threads), pytest.raises(KeyboardInterrupt):
+            Parallel()([delayed(_thread.interrupt_main)(), delayed(go_on.wait)(60)])
+    finally:
+        signal.signal(signal.SIGINT, before)
     go_on.set()
     assert threads.closed == ["kill"]
 
