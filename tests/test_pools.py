@@ -501,6 +501,14 @@ def test_it_works_in_a_child_of_multiprocessing_daemonic_or_not(
     assert finish(done) == ("[0, 1, 2, 3, 4]\n0\n", "")
 
 
+def run_alone(source: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run a script to its end."""
+    path = folder / "script.py"
+    path.write_text(textwrap.dedent(source))
+    command = [sys.executable, *options, path]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+
 _IN_A_POOL = """
 import multiprocessing
 from dataclasses import dataclass
@@ -526,46 +534,36 @@ if __name__ == "__main__":
 
 @POSIX
 def test_what_the_script_defines_is_found_from_children_that_run_it_again(name: str, tmp_path: Path) -> None:
-    path = tmp_path / "in_a_pool.py"
-    path.write_text(_IN_A_POOL.format(name=name))
-    done = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    done = run_alone(_IN_A_POOL.format(name=name), tmp_path)
     assert done.stdout == "[[0, 1, 2], [0, 1]]\n" * 2, done.stderr
 
 
 @LINUX
 def test_a_forked_child_leaves_quietly_by_itself(name: str, tmp_path: Path) -> None:
-    path = tmp_path / "forks.py"
-    path.write_text(
-        textwrap.dedent(f"""
-        import os, sys
-        from jobspan import Parallel, delayed
-        if __name__ == "__main__":
-            Parallel(2, {name!r})(delayed(abs)(i) for i in range(3))
-            child = os.fork()
-            if child == 0:
-                sys.exit(0)
-            os.waitpid(child, 0)
-        """)
-    )
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", path], capture_output=True, text=True, timeout=PATIENCE_S, check=False
-    )
+    script = f"""
+    import os, sys
+    from jobspan import Parallel, delayed
+    if __name__ == "__main__":
+        Parallel(2, {name!r})(delayed(abs)(i) for i in range(3))
+        child = os.fork()
+        if child == 0:
+            sys.exit(0)
+        os.waitpid(child, 0)
+    """
+    done = run_alone(script, tmp_path, "-W", "ignore")
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @POSIX
 def test_a_caller_that_is_killed_leaves_no_noise(name: str, tmp_path: Path) -> None:
-    path = tmp_path / "killed.py"
-    path.write_text(
-        textwrap.dedent(f"""
-        import os, signal
-        from jobspan import Parallel, delayed
-        if __name__ == "__main__":
-            Parallel(2, {name!r})(delayed(abs)(i) for i in range(4))
-            os.kill(os.getpid(), signal.SIGKILL)
-        """)
-    )
-    done = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    script = f"""
+    import os, signal
+    from jobspan import Parallel, delayed
+    if __name__ == "__main__":
+        Parallel(2, {name!r})(delayed(abs)(i) for i in range(4))
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = run_alone(script, tmp_path)
     assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")  # which what tidies up after it writes to, too
 
 
