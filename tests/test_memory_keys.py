@@ -339,7 +339,7 @@ def test_objects_that_hold_their_own_cached_method_hit_though_a_global_is_filled
 
     class Model:
         def __init__(self) -> None:
-            self.fit = memory.cache(self.fit)  # type: ignore[method-assign]
+            self.fit = memory.cache(self.fit)  # type: ignore[method-assign]  # joblib's own pattern
 
         def fit(self, x: int) -> int:
             return square(x)

@@ -42,7 +42,7 @@ _NUMBER = 8  # bytes
 _SLOT = 4  # numbers: those of a `Slot`, and the process whose it is
 _PROCESS = 3  # the place of the latter
 _NEVER = float("inf")
-_AGAIN_S = 0.001
+_AGAIN_S = 0.001  # until what nothing can be raised in is over
 _IMPORT_SYSTEM = "<frozen importlib"
 
 
@@ -227,7 +227,7 @@ def _look_at_board(_signal: int, frame: FrameType | None) -> None:
 
 def _stop_again(otherwise: Callable[[Any], object], unraisable: Any) -> None:
     """Where nothing can be raised, as in ``__del__`` and callbacks of weak references, stop the task a moment later."""
-    global _running  # noqa: PLW0603  see above
+    global _running  # noqa: PLW0603  what a worker is at, one per process
     if not isinstance(unraisable.exc_value, Stopped):
         otherwise(unraisable)
         return

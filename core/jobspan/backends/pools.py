@@ -52,7 +52,8 @@ class Lender:
         inherited = [*self._idle, *self._lent]
         for pool in inherited:
             pool.close_line()
-            process._children.difference_update(pool.crew)  # type: ignore[attr-defined]  # noqa: SLF001  nor to wait for
+            # multiprocessing would wait for them at exit, and has no public way to be told that they are another's.
+            process._children.difference_update(pool.crew)  # type: ignore[attr-defined]  # noqa: SLF001  see above
         self._of_parent += inherited
         self._idle, self._lent = [], set()
         self._changed = threading.Condition()

@@ -32,7 +32,7 @@ def prepare() -> None:
     import cloudpickle  # noqa: F401  imported for the image
 
     import jobspan.worker.relay
-    import jobspan.worker.surroundings  # noqa: F401  for the image, too
+    import jobspan.worker.surroundings  # noqa: F401  imported for the image
 
     known = {*sys.stdlib_module_names, *PACKAGES, "pyodide", "_pyodide"}
     for name, module in list(sys.modules.items()):

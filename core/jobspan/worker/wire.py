@@ -329,7 +329,7 @@ def run_encoded(
     try:
         first, attempt, (framed, budget_s, watch, results, seed), dumped, items = loads(payload)
         frame = unpack(framed)
-    except BaseException as error:  # noqa: BLE001  as below
+    except BaseException as error:  # noqa: BLE001  what cannot be read here is the batch's fault
         return _not_unpickled(error, worker)
     try:
         with established(frame, warned):
